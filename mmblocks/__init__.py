@@ -1,0 +1,38 @@
+"""mmblocks: backbones, necks and blocks for detectors of the OpenMMLab family.
+
+Importing the package registers its classes, so that a config can name them:
+``backbone=dict(type='mmblocks.GhostNet')``.
+"""
+
+try:
+    import mmcv
+    import mmengine
+except ImportError as error:
+    raise ImportError(
+        f"mmblocks needs {error.name or 'mmengine and mmcv'}: pip install 'mmblocks[openmmlab]', "
+        "or 'mmblocks[onedl]' for the maintained forks; mmcv-lite is enough for all that has no "
+        'compiled ops'
+    ) from error
+
+from mmblocks.backbones import BaseBackbone, GhostNet, Group, ResNet, ResNetV1d
+from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
+from mmblocks.necks import FPN, LastLevelMaxPool, LastLevelP6P7, TopBlock
+from mmblocks.version import __version__
+
+del mmcv, mmengine
+
+__all__ = [
+    'FPN',
+    'BaseBackbone',
+    'FeatureInfo',
+    'GhostNet',
+    'Group',
+    'LastLevelMaxPool',
+    'LastLevelP6P7',
+    'ResNet',
+    'ResNetV1d',
+    'TopBlock',
+    '__version__',
+    'feature_info',
+    'list_backbones',
+]

@@ -1,0 +1,220 @@
+"""What every backbone of mmblocks shares: outputs, freezing, norm_eval and checkpointing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmengine.model import BaseModule
+from mmengine.model import Sequential as InitSequential
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmblocks.layers.checkpoint import checkpoint_block
+
+
+class Group(NamedTuple):
+    """A link of a backbone's chain: the stem, or what lies between two possible outputs.
+
+    Attributes:
+        modules: Modules by the dotted name that they get in the backbone, in running order.
+            Children of an ``nn.Sequential`` are blocks of their own for checkpointing; other
+            neighbouring modules make one block together.
+        channels: Channels of the group's output.
+        stride: Input pixels per output pixel, counted from the image.
+        tap: Whether ``out_indices`` counts the group. Stems mostly are not counted.
+    """
+
+    modules: dict[str, nn.Module]
+    channels: int
+    stride: int
+    tap: bool = True
+
+
+class BaseBackbone(BaseModule):
+    """A chain of groups from an image to feature maps; group 0 is the stem.
+
+    A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
+    ``self.add_groups(...)``. Groups past the last output are never built, so that a detector
+    carries no parameter that gets no gradient.
+
+    Args:
+        out_indices: Which groups give an output, counted over the groups that can. Any order;
+            negative values count from the end. One int is taken as a sequence of one.
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the k groups behind it:
+            their parameters get no gradient and they stay in eval mode.
+        norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for convolutions.
+
+    Raises:
+        ValueError: ``out_indices`` or ``frozen_stages`` names what the net does not have.
+
+    Example:
+        >>> import torch
+        >>> class Tiny(BaseBackbone):
+        ...     def __init__(self, out_indices=(0, 1), **kwargs):
+        ...         super().__init__(out_indices, **kwargs)
+        ...         self.add_groups([
+        ...             Group({'stem': nn.Conv2d(3, 4, 3, 2, 1)}, channels=4, stride=2, tap=False),
+        ...             Group({'layer1': nn.Conv2d(4, 8, 3, 2, 1)}, channels=8, stride=4),
+        ...             Group({'layer2': nn.Conv2d(8, 16, 3, 2, 1)}, channels=16, stride=8),
+        ...         ])
+        >>> net = Tiny(frozen_stages=0)
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 32, 32))]
+        [(1, 8, 8, 8), (1, 16, 4, 4)]
+        >>> net.out_channels, net.out_strides
+        ((8, 16), (4, 8))
+    """
+
+    default_init_cfg: ClassVar[list[dict]] = [
+        dict(type='Kaiming', layer='Conv2d'),
+        dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+    ]
+
+    def __init__(
+        self,
+        out_indices: int | Sequence[int],
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(copy.deepcopy(init_cfg or self.default_init_cfg))
+        self.out_indices = _as_indices(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+    def add_groups(self, groups: Iterable[Group]) -> None:
+        """Registers the groups, resolves ``out_indices`` and freezes; the last step of building.
+
+        Args:
+            groups: The whole chain, stem first. A generator is read only as far as the last
+                output needs.
+        """
+        groups = list(self._until_last_output(groups))
+        taps = [i for i, group in enumerate(groups) if group.tap]
+        self.out_indices = self._resolve_out_indices(len(taps))
+        groups = groups[: taps[self.out_indices[-1]] + 1]
+        self._group_names: list[tuple[str, ...]] = []
+        for group in groups:
+            for name, module in group.modules.items():
+                _add_dotted(self, name, module)
+            self._group_names.append(tuple(group.modules))
+        # The position in the chain of each output.
+        self._out_groups = tuple(taps[i] for i in self.out_indices)
+        self.out_channels = tuple(groups[i].channels for i in self._out_groups)
+        self.out_strides = tuple(groups[i].stride for i in self._out_groups)
+        self._check_frozen_stages()
+        self._freeze_stages()
+
+    def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
+        # A negative index counts from the end, which only the whole chain knows.
+        last = None if min(self.out_indices) < 0 else max(self.out_indices)
+        taps = 0
+        for group in groups:
+            yield group
+            taps += group.tap
+            if last is not None and taps > last:
+                return
+
+    def _resolve_out_indices(self, num_taps: int) -> tuple[int, ...]:
+        name = type(self).__name__
+        for i in self.out_indices:
+            if not -num_taps <= i < num_taps:
+                raise ValueError(
+                    f'out_indices={self.out_indices} of {name}: there is no output {i}; '
+                    f'outputs are 0 to {num_taps - 1} (or -{num_taps} to -1 from the end)'
+                )
+        resolved = sorted(i % num_taps for i in self.out_indices)
+        if len(set(resolved)) != len(resolved):
+            raise ValueError(f'out_indices={self.out_indices} of {name} names an output twice')
+        return tuple(resolved)
+
+    def _check_frozen_stages(self) -> None:
+        last = len(self._group_names) - 1
+        k = self.frozen_stages
+        if isinstance(k, bool) or not isinstance(k, int) or not -1 <= k <= last:
+            raise ValueError(
+                f'frozen_stages={k!r} of {type(self).__name__} with '
+                f'out_indices={self.out_indices}: must be an int from -1 (nothing) over 0 (the '
+                f'stem) to {last} (everything)'
+            )
+
+    def _group(self, i: int) -> list[nn.Module]:
+        # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
+        return [self.get_submodule(name) for name in self._group_names[i]]
+
+    def _freeze_stages(self) -> None:
+        for i in range(self.frozen_stages + 1):
+            for module in self._group(i):
+                module.eval()
+                module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> BaseBackbone:
+        """Sets training mode; frozen groups, and with norm_eval every BatchNorm, stay in eval."""
+        super().train(mode)
+        if mode:
+            self._freeze_stages()
+            if self.norm_eval:
+                for module in self.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the feature maps.
+
+        Args:
+            x: Images, (N, in_channels, H, W).
+
+        Returns:
+            One map per entry of ``out_indices``, highest resolution first: map i is about
+            (N, out_channels[i], H / out_strides[i], W / out_strides[i]).
+        """
+        outs = []
+        for i in range(len(self._group_names)):
+            # As everywhere in OpenMMLab, the stem itself is not recomputed.
+            if self.with_cp and i > 0:
+                for block in self._blocks(i):
+                    x = checkpoint_block(block, x)
+            else:
+                for module in self._group(i):
+                    x = module(x)
+            if i in self._out_groups:
+                outs.append(x)
+        return tuple(outs)
+
+    def _blocks(self, i: int) -> Iterator[list[nn.Module]]:
+        """Cuts a group into the runs of modules that are each recomputed as one."""
+        plain: list[nn.Module] = []
+        for module in self._group(i):
+            if not isinstance(module, nn.Sequential):
+                plain.append(module)
+                continue
+            if plain:
+                yield plain
+                plain = []
+            for block in module:
+                yield [block]
+        if plain:
+            yield plain
+
+
+def _as_indices(value: int | Sequence[int]) -> tuple[int, ...]:
+    indices = (value,) if isinstance(value, int) else tuple(value)
+    if not indices or any(isinstance(i, bool) or not isinstance(i, int) for i in indices):
+        raise ValueError(f'out_indices={value!r}: must be one or more ints')
+    return indices
+
+
+def _add_dotted(root: nn.Module, name: str, module: nn.Module) -> None:
+    *parents, leaf = name.split('.')
+    for parent in parents:
+        if not hasattr(root, parent):
+            # MMEngine's Sequential, since plain containers hide children's init_cfg from it.
+            root.add_module(parent, InitSequential())
+        root = getattr(root, parent)
+    root.add_module(leaf, module)

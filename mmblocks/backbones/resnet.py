@@ -1,0 +1,303 @@
+"""ResNet and ResNet-D."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.layers.plugins import Plugin, parse_plugins
+from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
+
+
+class _Arch(NamedTuple):
+    block: type[ResidualBlock]
+    stage_blocks: tuple[int, int, int, int]
+
+
+class _Stage(NamedTuple):
+    num_blocks: int
+    planes: int
+    stride: int
+    dilation: int
+    with_dcn: bool
+
+
+@MODELS.register_module()
+class ResNet(BaseBackbone):
+    """`Deep Residual Learning for Image Recognition <https://arxiv.org/abs/1512.03385>`_.
+
+    Arguments, defaults and state-dict keys are those of mmdet's ResNet, which are torchvision's.
+    Beyond it, ``dcn`` and ``plugins`` work in the shallow nets too, and stages behind the last
+    output are not built.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: Channels of the images.
+        stem_channels: Channels of the stem; ``base_channels`` if left out.
+        base_channels: Channels of the first stage's inner convolutions.
+        num_stages: Number of stages, 1 to 4.
+        strides: Stride of each stage.
+        dilations: Dilation of each stage's 3x3 convolutions.
+        out_indices: Which stages, counted from 0, give an output.
+        style: 'pytorch': a Bottleneck's 3x3 convolution has the stride; 'caffe': its first 1x1.
+        deep_stem: Three 3x3 convolutions as stem in place of the 7x7 one.
+        avg_down: Shortcuts downsample by average pooling in place of a strided convolution.
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        dcn: Deformable convolutions in place of each block's 3x3 one (a BasicBlock's second):
+            ``type`` and its arguments. With ``fallback_on_stride=True`` those with a stride > 1
+            stay plain.
+        stage_with_dcn: Per stage, whether ``dcn`` is used there.
+        plugins: Modules to insert in the blocks: dicts with ``cfg``, ``position`` (after_conv1,
+            after_conv2, in Bottlenecks also after_conv3) and ``stages``, one bool per stage.
+            Several at one position run in order, each on the previous one's output; a
+            ``postfix`` in ``cfg`` tells two of one type apart.
+        with_cp: Recompute each block's activations in backward to save memory.
+        zero_init_residual: Start with identity blocks: the last norm's weight is 0.
+        pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+
+    Raises:
+        ValueError: An argument is out of its range or contradicts another one.
+
+    Example:
+        >>> import torch
+        >>> net = ResNet(18, frozen_stages=1)
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
+    """
+
+    arch_settings: ClassVar[dict[int, _Arch]] = {
+        18: _Arch(BasicBlock, (2, 2, 2, 2)),
+        34: _Arch(BasicBlock, (3, 4, 6, 3)),
+        50: _Arch(Bottleneck, (3, 4, 6, 3)),
+        101: _Arch(Bottleneck, (3, 4, 23, 3)),
+        152: _Arch(Bottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN', requires_grad=True),
+        norm_eval: bool = True,
+        dcn: dict | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[dict] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
+        if style not in ('pytorch', 'caffe'):
+            raise ValueError(f"style={style!r}: must be 'pytorch' or 'caffe'")
+        own_init = init_cfg is None and pretrained is None
+        init_cfg = _given_init_cfg(init_cfg, pretrained)
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.depth = depth
+        self.block, stage_blocks = self.arch_settings[depth]
+        if not 1 <= num_stages <= len(stage_blocks):
+            raise ValueError(f'num_stages={num_stages}: must be 1 to {len(stage_blocks)}')
+        _check_length('strides', strides, num_stages)
+        _check_length('dilations', dilations, num_stages)
+        stage_with_dcn = _check_dcn(dcn, stage_with_dcn, num_stages)
+        stages = [
+            _Stage(blocks, base_channels * 2**i, *options)
+            for i, (blocks, *options) in enumerate(
+                zip(stage_blocks[:num_stages], strides, dilations, stage_with_dcn, strict=True)
+            )
+        ]
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        block_args = dict(
+            layers,
+            style=style,
+            zero_init_residual=zero_init_residual and own_init,
+            **self.block_options(),
+        )
+        stem_channels = stem_channels or base_channels
+        self.add_groups(
+            self._groups(
+                stem=_deep_stem(in_channels, stem_channels, **layers)
+                if deep_stem
+                else _plain_stem(in_channels, stem_channels, **layers),
+                channels=stem_channels,
+                stages=stages,
+                avg_down=avg_down,
+                dcn=dcn,
+                plugins=parse_plugins(plugins, num_stages, self.block.positions),
+                block_args=block_args,
+            )
+        )
+
+    def block_options(self) -> dict[str, Any]:
+        """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options."""
+        return {}
+
+    def _groups(
+        self,
+        stem: dict[str, nn.Module],
+        channels: int,
+        stages: list[_Stage],
+        avg_down: bool,
+        dcn: dict | None,
+        plugins: list[Plugin],
+        block_args: dict[str, Any],
+    ) -> Iterator[Group]:
+        stride = 4
+        yield Group(stem, channels, stride, tap=False)
+        for i, stage in enumerate(stages):
+            stage_args = dict(
+                block_args,
+                dilation=stage.dilation,
+                dcn=dcn if stage.with_dcn else None,
+                plugins=[plugin for plugin in plugins if plugin.stages[i]],
+            )
+            out_channels = stage.planes * self.block.expansion
+            blocks = []
+            for j in range(stage.num_blocks):
+                block_stride = stage.stride if j == 0 else 1
+                downsample = None
+                if block_stride != 1 or channels != out_channels:
+                    downsample = _downsample(
+                        channels,
+                        out_channels,
+                        block_stride,
+                        avg_down,
+                        block_args['conv_cfg'],
+                        block_args['norm_cfg'],
+                    )
+                blocks.append(
+                    self.block(
+                        channels, stage.planes, block_stride, downsample=downsample, **stage_args
+                    )
+                )
+                channels = out_channels
+            stride *= stage.stride
+            yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, stride)
+
+
+@MODELS.register_module()
+class ResNetV1d(ResNet):
+    """ResNet-D of `Bag of Tricks <https://arxiv.org/abs/1812.01187>`_.
+
+    A ResNet with ``deep_stem`` and ``avg_down``; its other arguments are ResNet's.
+
+    Example:
+        >>> net = ResNetV1d(50, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
+        >>> net.out_channels, net.out_strides
+        ((256,), (4,))
+    """
+
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
+
+
+def _given_init_cfg(
+    init_cfg: dict | list[dict] | None, pretrained: str | None
+) -> dict | list[dict] | None:
+    if pretrained is None:
+        return init_cfg
+    if not isinstance(pretrained, str):
+        raise TypeError(f'pretrained={pretrained!r}: must be a path or URL, or None')
+    if init_cfg is not None:
+        raise ValueError('init_cfg and pretrained cannot both be given; pretrained is deprecated')
+    warnings.warn(
+        "pretrained is deprecated; use init_cfg=dict(type='Pretrained', checkpoint=...)",
+        DeprecationWarning,
+        stacklevel=4,
+    )
+    return dict(type='Pretrained', checkpoint=pretrained)
+
+
+def _check_length(argument: str, value: Sequence, num_stages: int) -> None:
+    if len(value) != num_stages:
+        raise ValueError(f'{argument}={tuple(value)}: must have num_stages={num_stages} entries')
+
+
+def _check_dcn(
+    dcn: dict | None, stage_with_dcn: Sequence[bool], num_stages: int
+) -> tuple[bool, ...]:
+    if dcn is None:
+        if any(stage_with_dcn):
+            warnings.warn(
+                f'stage_with_dcn={tuple(stage_with_dcn)} has no effect without dcn', stacklevel=4
+            )
+        return (False,) * num_stages
+    _check_length('stage_with_dcn', stage_with_dcn, num_stages)
+    if not any(stage_with_dcn):
+        raise ValueError(
+            f'dcn={dcn} is used in no stage: stage_with_dcn={tuple(stage_with_dcn)} needs a True'
+        )
+    if 'type' not in dcn:
+        raise ValueError(f'dcn={dcn} lacks a type')
+    return tuple(map(bool, stage_with_dcn))
+
+
+def _plain_stem(
+    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict
+) -> dict[str, nn.Module]:
+    norm_name, norm = build_norm_layer(norm_cfg, channels, postfix=1)
+    conv = build_conv_layer(conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
+    return {'conv1': conv, norm_name: norm, 'relu': nn.ReLU(inplace=True), 'maxpool': _max_pool()}
+
+
+def _deep_stem(
+    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict
+) -> dict[str, nn.Module]:
+    layers: list[nn.Module] = []
+    for out_channels, stride in ((channels // 2, 2), (channels // 2, 1), (channels, 1)):
+        layers += [
+            build_conv_layer(
+                conv_cfg, in_channels, out_channels, 3, stride=stride, padding=1, bias=False
+            ),
+            build_norm_layer(norm_cfg, out_channels)[1],
+            nn.ReLU(inplace=True),
+        ]
+        in_channels = out_channels
+    return {'stem': Sequential(*layers), 'maxpool': _max_pool()}
+
+
+def _max_pool() -> nn.Module:
+    return nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+
+
+def _downsample(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    avg_down: bool,
+    conv_cfg: dict | None,
+    norm_cfg: dict,
+) -> nn.Module:
+    layers: list[nn.Module] = []
+    if avg_down:
+        # Kept at stride 1 too, where it does nothing, for the numbers in the state-dict keys.
+        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+        stride = 1
+    layers += [
+        build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False),
+        build_norm_layer(norm_cfg, out_channels)[1],
+    ]
+    return Sequential(*layers)

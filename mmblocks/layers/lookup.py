@@ -1,0 +1,52 @@
+"""Finding a layer class by the name that a config gives it."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from mmengine.registry import MODELS
+from torch import nn
+
+
+def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Module]:
+    """Gives the class that a config's ``type`` names, in the scope that is active.
+
+    Layers with compiled ops are registered when ``mmcv.ops`` is imported; that happens here, for
+    the configs that name one, and not when mmblocks is imported.
+
+    Args:
+        layer_type: A registered name, with or without a scope prefix, or the class itself.
+        argument: The argument that holds it, for the error message.
+
+    Returns:
+        The layer's class.
+
+    Raises:
+        KeyError: No registry within reach knows the name.
+
+    Example:
+        >>> find_layer('Conv2d', argument='conv_cfg').__name__
+        'Conv2d'
+    """
+    if not isinstance(layer_type, str):
+        return layer_type
+    found = _look_up(layer_type)
+    if found is None:
+        try:
+            import_module('mmcv.ops')
+        except ImportError as error:
+            why = f" (mmcv's compiled ops are not there: {error})"
+        else:
+            why = ''
+            found = _look_up(layer_type)
+    if found is None:
+        near = difflib.get_close_matches(layer_type, MODELS.module_dict, n=3)
+        hint = f'; did you mean {" or ".join(near)}?' if near else ''
+        raise KeyError(f'{argument}: no layer {layer_type!r} is registered{why}{hint}')
+    return found
+
+
+def _look_up(name: str) -> type[nn.Module] | None:
+    with MODELS.switch_scope_and_registry(None) as registry:
+        return registry.get(name)

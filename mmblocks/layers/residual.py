@@ -1,0 +1,168 @@
+"""The residual blocks of ResNet and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmblocks.layers.lookup import find_layer
+from mmblocks.layers.plugins import Plugin, add_plugins
+
+
+class ConvSpec(NamedTuple):
+    """One convolution of a residual block."""
+
+    kernel_size: int
+    in_channels: int
+    out_channels: int
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    deformable: bool = False
+
+
+class ResidualBlock(BaseModule):
+    """Convolutions with norm and ReLU beside a shortcut; concrete blocks say which.
+
+    Args:
+        inplanes: Input channels.
+        planes: Base channels; the output has ``planes * expansion``.
+        stride: Stride of the block in pixels of its input.
+        dilation: Dilation of the 3x3 convolutions.
+        downsample: Module of the shortcut; None for the identity.
+        style: 'pytorch' or 'caffe': whether a Bottleneck's 3x3 or its first 1x1 has the stride.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; None for BN.
+        dcn: Deformable convolution in place of the block's last 3x3: ``type`` and arguments.
+            With ``fallback_on_stride=True`` a 3x3 with stride > 1 stays a plain convolution.
+        plugins: Plugins of the block's stage.
+        zero_init_residual: Start with the last norm's weight at 0, so with an identity block.
+
+    Shape:
+        (N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride)).
+    """
+
+    expansion: ClassVar[int] = 1
+    positions: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        downsample: nn.Module | None = None,
+        style: str = 'pytorch',
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        dcn: dict | None = None,
+        plugins: Sequence[Plugin] = (),
+        zero_init_residual: bool = False,
+    ) -> None:
+        super().__init__()
+        norm_cfg = norm_cfg or dict(type='BN')
+        # (conv, norm, plugins behind them), by name, since fusing and converting replace modules.
+        self._steps: list[tuple[str, str, list[str]]] = []
+        for i, spec in enumerate(self.conv_specs(inplanes, planes, stride, dilation, style), 1):
+            norm_name, norm = build_norm_layer(norm_cfg, spec.out_channels, postfix=i)
+            self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
+            self.add_module(norm_name, norm)
+            plugin_names = add_plugins(self, plugins, f'after_conv{i}', spec.out_channels)
+            self._steps.append((f'conv{i}', norm_name, plugin_names))
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        if zero_init_residual:
+            self.init_cfg = dict(type='Constant', val=0, override=dict(name=norm_name))
+
+    def conv_specs(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[ConvSpec]:
+        """Gives the block's convolutions, in order."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the convolutions and adds the shortcut."""
+        out = x
+        last = len(self._steps) - 1
+        for i, (conv, norm, plugins) in enumerate(self._steps):
+            out = getattr(self, norm)(getattr(self, conv)(out))
+            if i < last:
+                out = self.relu(out)
+            for plugin in plugins:
+                out = getattr(self, plugin)(out)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(out + shortcut)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, from `ResNet <https://arxiv.org/abs/1512.03385>`_.
+
+    The stride is on the first convolution in either style; ``dcn`` replaces the second.
+
+    Example:
+        >>> import torch
+        >>> block = BasicBlock(8, 8)
+        >>> block(torch.rand(1, 8, 16, 16)).shape
+        torch.Size([1, 8, 16, 16])
+    """
+
+    expansion = 1
+    positions = ('after_conv1', 'after_conv2')
+
+    def conv_specs(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[ConvSpec]:
+        """Gives the block's convolutions, in order."""
+        return [
+            ConvSpec(3, inplanes, planes, stride, dilation),
+            ConvSpec(3, planes, planes, 1, 1, deformable=True),
+        ]
+
+
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3 and 1x1 convolutions, from `ResNet <https://arxiv.org/abs/1512.03385>`_.
+
+    Example:
+        >>> import torch
+        >>> block = Bottleneck(32, 8, style='caffe')
+        >>> block(torch.rand(1, 32, 16, 16)).shape
+        torch.Size([1, 32, 16, 16])
+    """
+
+    expansion = 4
+    positions = ('after_conv1', 'after_conv2', 'after_conv3')
+
+    def conv_specs(
+        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+    ) -> list[ConvSpec]:
+        """Gives the block's convolutions, in order."""
+        stride1, stride3 = (stride, 1) if style == 'caffe' else (1, stride)
+        return [
+            ConvSpec(1, inplanes, planes, stride1),
+            ConvSpec(3, planes, planes, stride3, dilation, deformable=True),
+            ConvSpec(1, planes, planes * self.expansion),
+        ]
+
+
+def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None) -> nn.Module:
+    cfg = conv_cfg
+    if spec.deformable and dcn is not None:
+        dcn = dict(dcn)
+        if not (dcn.pop('fallback_on_stride', False) and spec.stride > 1):
+            dcn['type'] = find_layer(dcn['type'], argument='dcn')
+            cfg = dcn
+    return build_conv_layer(
+        cfg,
+        spec.in_channels,
+        spec.out_channels,
+        kernel_size=spec.kernel_size,
+        stride=spec.stride,
+        padding=spec.dilation * (spec.kernel_size // 2),
+        dilation=spec.dilation,
+        groups=spec.groups,
+        bias=False,
+    )

@@ -1,0 +1,87 @@
+"""Foreign state-dict keys, renamed to ours while they load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+Rule = tuple[str, str | None]
+
+
+class Layout(NamedTuple):
+    """How another library names the tensors of a module.
+
+    Attributes:
+        name: The library, as shown to people.
+        marker: Regular expression of a key that only this layout has.
+        rules: Pairs of a regular expression for the start of a key and its replacement; None
+            drops the key. The first one that matches counts; keys that none matches stay. Or
+            a function from the keys to such pairs, where the names depend on each other.
+    """
+
+    name: str
+    marker: str
+    rules: Sequence[Rule] | Callable[[Iterable[str]], Sequence[Rule]]
+
+
+def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str | None]:
+    r"""Maps foreign keys to ours.
+
+    Args:
+        keys: Keys of a state dict.
+        layouts: Known layouts; the first one whose marker matches a key is taken.
+
+    Returns:
+        For each key that changes its new name, or None if it is to be dropped. Empty for keys of
+        no known layout.
+
+    Raises:
+        ValueError: Two keys would get one name.
+
+    Example:
+        >>> torchvision = Layout('torchvision', r'inner_', [(r'inner_(\d)', r'lateral.\1')])
+        >>> rename_keys(['inner_0.weight', 'bias'], [torchvision])
+        {'inner_0.weight': 'lateral.0.weight'}
+    """
+    layout = next(
+        (entry for entry in layouts if any(re.match(entry.marker, key) for key in keys)), None
+    )
+    if layout is None:
+        return {}
+    rules = layout.rules(keys) if callable(layout.rules) else layout.rules
+    renamed: dict[str, str | None] = {}
+    for key in keys:
+        for pattern, replacement in rules:
+            if match := re.match(pattern, key):
+                renamed[key] = (
+                    None if replacement is None else match.expand(replacement) + key[match.end() :]
+                )
+                break
+    new = [renamed.get(key, key) for key in keys if renamed.get(key, key) is not None]
+    if twice := {name for name in new if new.count(name) > 1}:
+        raise ValueError(f'{layout.name} keys: several give {sorted(twice)[:3]}')
+    return renamed
+
+
+def accept_layouts(module: nn.Module, layouts: Sequence[Layout]) -> None:
+    """Makes a module load state dicts of other layouts, alone or as part of a larger model.
+
+    Args:
+        module: The module; its ``load_state_dict`` and that of any model around it, torch's or
+            MMEngine's, rename from now on.
+        layouts: The layouts to know.
+    """
+
+    def rename(_: nn.Module, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
+        own = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
+        renamed = rename_keys(own, layouts)
+        # All out before any goes in, since one layout's name can be another tensor's in ours.
+        values = {key: state_dict.pop(prefix + key) for key in renamed}
+        for key, new in renamed.items():
+            if new is not None:
+                state_dict[prefix + new] = values[key]
+
+    module.register_load_state_dict_pre_hook(rename)

@@ -1,0 +1,288 @@
+"""What every backbone promises, held for every backbone that is registered."""
+
+import copy
+import math
+
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS
+from mmengine.runner import load_checkpoint
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.testing import assert_close
+
+import mmblocks
+from tests.backbones.nets import NETS, Net
+from tests.parity import randomise
+
+every_net = pytest.mark.parametrize('net', NETS, ids=str)
+
+
+def build(net: Net, **options) -> mmblocks.BaseBackbone:
+    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
+
+
+def images(net: Net, height: int = 64, width: int = 64, batch: int = 2, **kwargs) -> torch.Tensor:
+    return torch.rand(batch, net.in_channels, height, width, **kwargs)
+
+
+def groups(backbone: mmblocks.BaseBackbone) -> list[list[nn.Module]]:
+    return [backbone._group(i) for i in range(len(backbone._group_names))]
+
+
+def norms(module: nn.Module) -> list[_BatchNorm]:
+    return [m for m in module.modules() if isinstance(m, _BatchNorm)]
+
+
+def buffers(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+def test_every_backbone_stands_in_the_table_of_nets():
+    assert {net.cfg['type'] for net in NETS} == set(mmblocks.list_backbones())
+
+
+@every_net
+def test_it_gives_the_maps_that_it_announces(net):
+    backbone = build(net).eval()
+    height, width = 75, 97
+    maps = backbone(images(net, height, width))
+    assert isinstance(maps, tuple)
+    assert len(maps) == len(backbone.out_indices) > 0
+    assert list(backbone.out_strides) == sorted(backbone.out_strides)
+    for x, channels, stride in zip(maps, backbone.out_channels, backbone.out_strides, strict=True):
+        assert x.shape == (2, channels, math.ceil(height / stride), math.ceil(width / stride))
+
+
+@every_net
+def test_feature_info_needs_no_weights(net):
+    built = build(net)
+    info = mmblocks.feature_info(net.cfg)
+    assert info == mmblocks.feature_info(built)
+    assert tuple(entry.channels for entry in info) == built.out_channels
+    assert tuple(entry.stride for entry in info) == built.out_strides
+
+
+@every_net
+def test_any_choice_of_outputs_gives_the_same_maps(net):
+    everything = build(net, out_indices=range(net.num_outputs)).eval()
+    randomise(everything)
+    x = images(net)
+    maps = everything(x)
+    for i in range(net.num_outputs):
+        one = build(net, out_indices=i).eval()
+        missing, _ = one.load_state_dict(everything.state_dict(), strict=False)
+        assert not missing
+        assert_close(one(x), (maps[i],))
+        assert one.out_channels == everything.out_channels[i : i + 1]
+    last = net.num_outputs - 1
+    for choice, expected in (
+        ([last, 0], (0, last)),
+        ((-1,), (last,)),
+        ((0, -1), (0, last)),
+        (-net.num_outputs, (0,)),
+    ):
+        assert build(net, out_indices=choice).out_indices == expected
+
+
+@every_net
+def test_an_output_that_is_not_there_is_named_with_those_that_are(net):
+    n = net.num_outputs
+    for wrong in ((0, n), (-n - 1,)):
+        with pytest.raises(ValueError, match=rf'out_indices.*outputs are 0 to {n - 1}'):
+            build(net, out_indices=wrong)
+    for wrong in ((0, 0), (n - 1, -1)):
+        with pytest.raises(ValueError, match='twice'):
+            build(net, out_indices=wrong)
+    for wrong in ((), 'last', (1.0,), (True,)):
+        with pytest.raises(ValueError, match='out_indices'):
+            build(net, out_indices=wrong)
+
+
+@every_net
+def test_frozen_stages_freezes_the_stem_and_that_many_groups(net):
+    num_groups = len(groups(build(net)))
+    for k in range(-1, num_groups):
+        backbone = build(net, frozen_stages=k, norm_eval=False)
+        for _ in range(2):
+            for i, group in enumerate(groups(backbone)):
+                for module in group:
+                    assert module.training == (i > k)
+                    assert all(m.training == (i > k) for m in norms(module))
+                    assert all(p.requires_grad == (i > k) for p in module.parameters())
+            backbone.eval()
+            backbone.train()
+
+
+@every_net
+def test_frozen_statistics_stay_and_the_others_move(net):
+    backbone = build(net, frozen_stages=1, norm_eval=False)
+    before = buffers(backbone)
+    backbone(images(net))
+    frozen = {id(b) for i in (0, 1) for m in groups(backbone)[i] for b in m.buffers()}
+    assert before, 'a net without buffers proves nothing here'
+    for name, buffer in backbone.named_buffers():
+        assert torch.equal(buffer, before[name]) == (id(buffer) in frozen), name
+
+
+@every_net
+@pytest.mark.parametrize('wrong', [-2, 99, True, 1.0, None])
+def test_frozen_stages_out_of_range_is_an_error_that_names_the_range(net, wrong):
+    with pytest.raises(ValueError, match=r'frozen_stages=.*from -1 .* to \d+'):
+        build(net, frozen_stages=wrong)
+
+
+@every_net
+@pytest.mark.parametrize('norm', ['BN', 'SyncBN'])
+def test_norm_eval_keeps_every_batch_norm_in_eval_mode(net, norm):
+    backbone = build(net, norm_eval=True, norm_cfg=dict(type=norm)).train()
+    assert norms(backbone)
+    assert not any(m.training for m in norms(backbone))
+    assert backbone.training
+    learning = build(net, norm_eval=False, norm_cfg=dict(type=norm)).train()
+    assert all(m.training for m in norms(learning))
+
+
+@every_net
+@pytest.mark.parametrize('frozen_stages', [-1, 1])
+def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
+    results = []
+    saved = []
+    x = images(net, dtype=torch.float64)
+    for with_cp in (False, True):
+        backbone = build(net, with_cp=with_cp, frozen_stages=frozen_stages, norm_eval=False)
+        randomise(backbone).double().train()
+        kept = []
+
+        def keep(tensor, kept=kept):
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            maps = backbone(x)
+        saved.append(sum(kept))
+        sum(m.square().mean() for m in maps).backward()
+        grads = {n: p.grad for n, p in backbone.named_parameters() if p.requires_grad}
+        results.append((maps, grads, buffers(backbone)))
+    (maps, grads, stats), (maps_cp, grads_cp, stats_cp) = results
+    assert_close(maps_cp, maps, rtol=0, atol=0)
+    assert_close(grads_cp, grads, rtol=1e-12, atol=1e-12)
+    assert_close(stats_cp, stats, rtol=0, atol=0)
+    assert saved[1] < 0.6 * saved[0]
+
+
+def test_checkpointing_also_works_under_the_compiler():
+    # Compiling is slow and checkpointing stands in the base, so one net speaks for all.
+    net = NETS[0]
+    backbone = build(net, with_cp=True, norm_eval=False)
+    plain = copy.deepcopy(backbone)
+    plain.with_cp = False
+    x = images(net)
+    compiled = torch.compile(backbone, fullgraph=True, backend='aot_eager')
+    sum(m.sum() for m in compiled(x)).backward()
+    sum(m.sum() for m in plain(x)).backward()
+    assert_close(buffers(backbone), buffers(plain))
+
+
+@every_net
+def test_every_trainable_parameter_gets_a_gradient(net):
+    backbone = randomise(build(net, frozen_stages=0)).train()
+    sum(m.square().mean() for m in backbone(images(net))).backward()
+    trainable = {n: p for n, p in backbone.named_parameters() if p.requires_grad}
+    assert trainable
+    assert [n for n, p in trainable.items() if p.grad is None] == []
+
+
+@every_net
+def test_train_and_eval_return_the_backbone(net):
+    backbone = build(net)
+    assert backbone.eval() is backbone
+    assert backbone.train() is backbone
+    assert not any(m.training for m in backbone.eval().modules())
+
+
+@every_net
+def test_no_config_is_changed_by_building(net):
+    cfg = dict(
+        net.cfg,
+        norm_cfg=dict(type='BN', requires_grad=True, eps=1e-3),
+        conv_cfg=dict(type='Conv2d'),
+        init_cfg=[dict(type='Kaiming', layer='Conv2d')],
+        out_indices=[0, 1],
+    )
+    before = copy.deepcopy(cfg)
+    first, second = (build(Net(cfg, net.num_outputs)) for _ in range(2))
+    first.init_weights()
+    assert cfg == before
+    assert all(m.eps == 1e-3 for m in norms(second))
+
+
+@every_net
+def test_state_and_copies_round_trip(net):
+    backbone = randomise(build(net)).eval()
+    other = build(net).eval()
+    other.load_state_dict(backbone.state_dict())
+    x = images(net)
+    assert_close(other(x), backbone(x))
+    assert_close(copy.deepcopy(backbone)(x), backbone(x))
+
+
+@every_net
+def test_pretrained_weights_come_through_init_cfg(net, tmp_path):
+    source = randomise(build(net)).eval()
+    path = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in source.state_dict().items()}), path)
+    backbone = build(
+        net, init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+    )
+    backbone.init_weights()
+    assert_close(dict(backbone.state_dict()), dict(source.state_dict()))
+    load_checkpoint(nn.ModuleDict(dict(backbone=build(net))), str(path), strict=True)
+
+
+@every_net
+def test_default_weights_let_the_signal_through(net):
+    backbone = build(net)
+    backbone.init_weights()
+    backbone.eval()
+    with torch.no_grad():
+        for x in backbone(images(net)):
+            assert x.isfinite().all()
+            assert x.std() > 1e-3
+
+
+@every_net
+def test_other_norms_and_image_channels(net):
+    backbone = build(net, norm_cfg=dict(type='GN', num_groups=1), in_channels=1)
+    assert not norms(backbone)
+    maps = backbone(torch.rand(1, 1, 64, 64))
+    assert tuple(m.shape[1] for m in maps) == backbone.out_channels
+
+
+@every_net
+def test_norms_can_be_converted_after_building(net):
+    backbone = randomise(build(net, frozen_stages=1, norm_eval=False)).eval()
+    x = images(net)
+    before = backbone(x)
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).train()
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in synced.modules())
+    assert not any(m.training for g in groups(synced)[:2] for module in g for m in norms(module))
+    assert_close(revert_sync_batchnorm(synced).eval()(x), before)
+
+
+@every_net
+def test_channels_last_and_export_give_the_same(net):
+    backbone = randomise(build(net)).eval()
+    x = images(net)
+    expected = backbone(x)
+    exported = torch.export.export(backbone, (x,)).module()
+    assert_close(exported(x), expected)
+    last = backbone.to(memory_format=torch.channels_last)
+    assert_close(last(x.to(memory_format=torch.channels_last)), expected, rtol=1e-3, atol=1e-4)
+
+
+@every_net
+def test_the_prefixed_name_resolves_in_mmdet(net, mmdet_models):
+    cfg = dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}')
+    assert type(mmdet_models.build(cfg)) is getattr(mmblocks, net.cfg['type'])

@@ -1,0 +1,46 @@
+"""What all tests share: the folder of peers and a fixed seed."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+# The nets under test are tiny: more threads would only wait for each other.
+torch.set_num_threads(1)
+
+PEERS = Path(os.environ.get('MMBLOCKS_PEERS', Path(__file__).parents[1] / '.peers'))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def peer():
+    """Imports a peer library (torchvision, timm, mmpretrain) from the folder of peers.
+
+    They stand apart from the environment that trains: there is no CPU build of torchvision, so
+    the schemas of its operators are declared before it is imported.
+    """
+    if not (PEERS / 'torchvision').is_dir():
+        pytest.fail(f'the peers are not in {PEERS}: `make test` brings them')
+    sys.path.append(str(PEERS))
+    fragment = torch.library.Library('torchvision', 'FRAGMENT')
+    fragment.define('nms(Tensor x) -> Tensor')
+    fragment.define('qnms(Tensor x) -> Tensor')
+    yield importlib.import_module
+    sys.path.remove(str(PEERS))
+
+
+@pytest.fixture(scope='session')
+def mmdet_models():
+    """mmdet's registry of models, with everything of mmdet registered."""
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    return MODELS

@@ -1,0 +1,65 @@
+"""How a net of ours is held against a peer with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+
+def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Gives every tensor of a module, BatchNorm's buffers included, values that matter.
+
+    Norm weights stay near one, so that a zero-initialised residual branch cannot hide a mistake,
+    and activations keep their size through deep nets.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(tensor: Tensor) -> Tensor:
+        return torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor.dtype)
+
+    with torch.no_grad():
+        for child in module.modules():
+            for name, tensor in child.named_parameters(recurse=False):
+                if tensor.dim() > 1:
+                    fan_in = tensor[0].numel()
+                    tensor.copy_(noise(tensor) * (1.5 / fan_in) ** 0.5)
+                else:
+                    centre = 1.0 if name == 'weight' and _is_norm(child) else 0.0
+                    tensor.copy_(centre + 0.1 * noise(tensor))
+            for name, tensor in child.named_buffers(recurse=False):
+                if name == 'running_mean':
+                    tensor.copy_(0.1 * noise(tensor))
+                elif name == 'running_var':
+                    tensor.copy_(1 + 0.2 * noise(tensor).abs())
+    return module
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return 'norm' in type(module).__name__.lower()
+
+
+def assert_same_maps(ours: Sequence[Tensor], theirs: Sequence[Tensor], rtol: float = 1e-5) -> None:
+    """Holds that two lists of maps agree, relative to the largest value of each map."""
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        scale = b.detach().abs().max().item()
+        assert 1e-3 < scale < 1e4, 'a map that is nearly zero or huge proves nothing'
+        assert_close(a, b, rtol=0, atol=rtol * max(scale, 1.0))
+
+
+def gradients(
+    module: nn.Module, forward: Callable[[Tensor], Sequence[Tensor]], x: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Backpropagates a fixed random weighting of all outputs; gives the gradients."""
+    x = x.clone().requires_grad_()
+    module.zero_grad()
+    generator = torch.Generator().manual_seed(7)
+    loss = sum(
+        (out * torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)).sum()
+        for out in forward(x)
+    )
+    loss.backward()
+    return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}, x.grad

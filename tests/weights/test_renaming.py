@@ -1,0 +1,36 @@
+"""Renaming of foreign keys while they load."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmblocks.weights import Layout, accept_layouts, rename_keys
+
+SWAPPED = Layout('swapped', r'theirs_only', [(r'a\.', 'b.'), (r'b\.', 'a.'), (r'theirs', None)])
+
+
+def test_names_may_swap():
+    module = nn.ModuleDict(dict(a=nn.Linear(2, 2, bias=False), b=nn.Linear(2, 2, bias=False)))
+    accept_layouts(module, [SWAPPED])
+    ones, twos = torch.ones(2, 2), torch.full((2, 2), 2.0)
+    module.load_state_dict({'a.weight': ones, 'b.weight': twos, 'theirs_only': ones})
+    assert torch.equal(module['a'].weight, twos)
+    assert torch.equal(module['b'].weight, ones)
+
+
+def test_own_keys_stay_as_they_are():
+    assert rename_keys(['a.weight', 'b.weight'], [SWAPPED]) == {}
+
+
+def test_a_callers_state_dict_is_not_changed():
+    module = nn.ModuleDict(dict(a=nn.Linear(2, 2, bias=False), b=nn.Linear(2, 2, bias=False)))
+    accept_layouts(module, [SWAPPED])
+    state = {'a.weight': torch.ones(2, 2), 'b.weight': torch.ones(2, 2), 'theirs_only': 1}
+    module.load_state_dict(state)
+    assert list(state) == ['a.weight', 'b.weight', 'theirs_only']
+
+
+def test_two_keys_of_one_name_are_an_error():
+    clash = Layout('clash', 'x', [(r'x', 'z'), (r'y', 'z')])
+    with pytest.raises(ValueError, match=r"clash keys.*\['z.weight'\]"):
+        rename_keys(['x.weight', 'y.weight'], [clash])
