@@ -14,24 +14,18 @@ except ImportError as error:
         'compiled ops'
     ) from error
 
-from mmblocks.backbones import BaseBackbone, GhostNet, Group, ResNet, ResNetV1d
+from mmblocks import backbones, necks
+from mmblocks.backbones import *  # noqa: F403 - the list of names stands there, once
 from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
-from mmblocks.necks import FPN, LastLevelMaxPool, LastLevelP6P7, TopBlock
+from mmblocks.necks import *  # noqa: F403
 from mmblocks.version import __version__
 
 del mmcv, mmengine
 
 __all__ = [
-    'FPN',
-    'BaseBackbone',
+    *backbones.__all__,
+    *necks.__all__,
     'FeatureInfo',
-    'GhostNet',
-    'Group',
-    'LastLevelMaxPool',
-    'LastLevelP6P7',
-    'ResNet',
-    'ResNetV1d',
-    'TopBlock',
     '__version__',
     'feature_info',
     'list_backbones',
