@@ -2,6 +2,22 @@
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.ghostnet import GhostNet
-from mmblocks.backbones.resnet import ResNet, ResNetV1d
+from mmblocks.backbones.mobilenet_v1 import MobileNetV1
+from mmblocks.backbones.mobilenet_v2 import MobileNetV2
+from mmblocks.backbones.mobilenet_v3 import MobileNetV3
+from mmblocks.backbones.resnet import ResNet
+from mmblocks.backbones.resnet_variants import ResNetV1c, ResNetV1d, ResNeXt, SEResNet
 
-__all__ = ['BaseBackbone', 'GhostNet', 'Group', 'ResNet', 'ResNetV1d']
+__all__ = [
+    'BaseBackbone',
+    'GhostNet',
+    'Group',
+    'MobileNetV1',
+    'MobileNetV2',
+    'MobileNetV3',
+    'ResNeXt',
+    'ResNet',
+    'ResNetV1c',
+    'ResNetV1d',
+    'SEResNet',
+]

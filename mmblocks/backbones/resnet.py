@@ -1,4 +1,4 @@
-"""ResNet and ResNet-D."""
+"""ResNet."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.pretrained import given_init_cfg
+from mmblocks.backbones.resnet_layouts import RESNET_LAYOUTS
 from mmblocks.layers.plugins import Plugin, parse_plugins
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
+from mmblocks.weights.renaming import accept_layouts
 
 
 class _Arch(NamedTuple):
@@ -114,7 +117,7 @@ class ResNet(BaseBackbone):
         if style not in ('pytorch', 'caffe'):
             raise ValueError(f"style={style!r}: must be 'pytorch' or 'caffe'")
         own_init = init_cfg is None and pretrained is None
-        init_cfg = _given_init_cfg(init_cfg, pretrained)
+        init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         self.depth = depth
         self.block, stage_blocks = self.arch_settings[depth]
@@ -134,8 +137,8 @@ class ResNet(BaseBackbone):
             layers,
             style=style,
             zero_init_residual=zero_init_residual and own_init,
-            **self.block_options(),
         )
+        self.base_channels = base_channels
         stem_channels = stem_channels or base_channels
         self.add_groups(
             self._groups(
@@ -150,9 +153,14 @@ class ResNet(BaseBackbone):
                 block_args=block_args,
             )
         )
+        accept_layouts(self, RESNET_LAYOUTS)
 
-    def block_options(self) -> dict[str, Any]:
-        """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options."""
+    def block_options(self, planes: int) -> dict[str, Any]:
+        """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.
+
+        Args:
+            planes: Base channels of the stage.
+        """
         return {}
 
     def _groups(
@@ -173,6 +181,7 @@ class ResNet(BaseBackbone):
                 dilation=stage.dilation,
                 dcn=dcn if stage.with_dcn else None,
                 plugins=[plugin for plugin in plugins if plugin.stages[i]],
+                **self.block_options(stage.planes),
             )
             out_channels = stage.planes * self.block.expansion
             blocks = []
@@ -196,39 +205,6 @@ class ResNet(BaseBackbone):
                 channels = out_channels
             stride *= stage.stride
             yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, stride)
-
-
-@MODELS.register_module()
-class ResNetV1d(ResNet):
-    """ResNet-D of `Bag of Tricks <https://arxiv.org/abs/1812.01187>`_.
-
-    A ResNet with ``deep_stem`` and ``avg_down``; its other arguments are ResNet's.
-
-    Example:
-        >>> net = ResNetV1d(50, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
-        >>> net.out_channels, net.out_strides
-        ((256,), (4,))
-    """
-
-    def __init__(self, depth: int, **kwargs: Any) -> None:
-        super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
-
-
-def _given_init_cfg(
-    init_cfg: dict | list[dict] | None, pretrained: str | None
-) -> dict | list[dict] | None:
-    if pretrained is None:
-        return init_cfg
-    if not isinstance(pretrained, str):
-        raise TypeError(f'pretrained={pretrained!r}: must be a path or URL, or None')
-    if init_cfg is not None:
-        raise ValueError('init_cfg and pretrained cannot both be given; pretrained is deprecated')
-    warnings.warn(
-        "pretrained is deprecated; use init_cfg=dict(type='Pretrained', checkpoint=...)",
-        DeprecationWarning,
-        stacklevel=4,
-    )
-    return dict(type='Pretrained', checkpoint=pretrained)
 
 
 def _check_length(argument: str, value: Sequence, num_stages: int) -> None:

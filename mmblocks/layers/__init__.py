@@ -1,16 +1,21 @@
 """Layers: the blocks that backbones are made of, one copy each."""
 
+from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.ghost import GhostBottleneck, GhostModule
+from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
-from mmblocks.layers.se_layer import SqueezeExcite
+from mmblocks.layers.se_layer import SELayer, SqueezeExcite
 
 __all__ = [
     'BasicBlock',
     'Bottleneck',
+    'DepthwiseSeparableConv',
     'GhostBottleneck',
     'GhostModule',
+    'InvertedResidual',
     'ResidualBlock',
+    'SELayer',
     'SqueezeExcite',
     'make_divisible',
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
 from mmblocks.layers.plugins import Plugin, add_plugins
+from mmblocks.layers.se_layer import SELayer
 
 
 class ConvSpec(NamedTuple):
@@ -41,6 +42,10 @@ class ResidualBlock(BaseModule):
             With ``fallback_on_stride=True`` a 3x3 with stride > 1 stays a plain convolution.
         plugins: Plugins of the block's stage.
         zero_init_residual: Start with the last norm's weight at 0, so with an identity block.
+        width: Channels of the inner convolutions of a Bottleneck; ``planes`` if left out.
+        groups: Groups of a Bottleneck's 3x3, as in ResNeXt.
+        se_ratio: Squeeze-and-excitation in front of the sum, with this many channels per hidden
+            one; None for none.
 
     Shape:
         (N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride)).
@@ -62,24 +67,36 @@ class ResidualBlock(BaseModule):
         dcn: dict | None = None,
         plugins: Sequence[Plugin] = (),
         zero_init_residual: bool = False,
+        width: int | None = None,
+        groups: int = 1,
+        se_ratio: int | None = None,
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
         # (conv, norm, plugins behind them), by name, since fusing and converting replace modules.
         self._steps: list[tuple[str, str, list[str]]] = []
-        for i, spec in enumerate(self.conv_specs(inplanes, planes, stride, dilation, style), 1):
+        specs = self.conv_specs(inplanes, planes, stride, dilation, style, width or planes, groups)
+        for i, spec in enumerate(specs, 1):
             norm_name, norm = build_norm_layer(norm_cfg, spec.out_channels, postfix=i)
             self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
             self.add_module(norm_name, norm)
             plugin_names = add_plugins(self, plugins, f'after_conv{i}', spec.out_channels)
             self._steps.append((f'conv{i}', norm_name, plugin_names))
+        self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio) if se_ratio else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         if zero_init_residual:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=norm_name))
 
     def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int,
+        dilation: int,
+        style: str,
+        width: int,
+        groups: int,
     ) -> list[ConvSpec]:
         """Gives the block's convolutions, in order."""
         raise NotImplementedError
@@ -94,6 +111,8 @@ class ResidualBlock(BaseModule):
                 out = self.relu(out)
             for plugin in plugins:
                 out = getattr(self, plugin)(out)
+        if self.se_layer is not None:
+            out = self.se_layer(out)
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(out + shortcut)
 
@@ -114,7 +133,14 @@ class BasicBlock(ResidualBlock):
     positions = ('after_conv1', 'after_conv2')
 
     def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int,
+        dilation: int,
+        style: str,
+        width: int,
+        groups: int,
     ) -> list[ConvSpec]:
         """Gives the block's convolutions, in order."""
         return [
@@ -137,14 +163,21 @@ class Bottleneck(ResidualBlock):
     positions = ('after_conv1', 'after_conv2', 'after_conv3')
 
     def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, style: str
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int,
+        dilation: int,
+        style: str,
+        width: int,
+        groups: int,
     ) -> list[ConvSpec]:
         """Gives the block's convolutions, in order."""
         stride1, stride3 = (stride, 1) if style == 'caffe' else (1, stride)
         return [
-            ConvSpec(1, inplanes, planes, stride1),
-            ConvSpec(3, planes, planes, stride3, dilation, deformable=True),
-            ConvSpec(1, planes, planes * self.expansion),
+            ConvSpec(1, inplanes, width, stride1),
+            ConvSpec(3, width, width, stride3, dilation, groups, deformable=True),
+            ConvSpec(1, width, planes * self.expansion),
         ]
 
 

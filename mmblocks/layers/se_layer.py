@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from mmcv.cnn import build_activation_layer
+from collections.abc import Sequence
+
+from mmcv.cnn import ConvModule, build_activation_layer
 from mmengine.model import BaseModule
+from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from mmblocks.layers.make_divisible import make_divisible
 
 
 class SqueezeExcite(BaseModule):
@@ -44,3 +49,53 @@ class SqueezeExcite(BaseModule):
         """Weighs the channels of ``x``."""
         weights = x.mean((2, 3), keepdim=True)
         return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(weights))))
+
+
+@MODELS.register_module()
+class SELayer(BaseModule):
+    """Squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_, with mmdet's keys.
+
+    Args:
+        channels: Channels of the map.
+        squeeze_channels: Channels of the hidden layer; ``channels / ratio`` rounded to a
+            multiple of ``divisor`` if left out.
+        ratio: Channels per hidden channel.
+        divisor: What the number of hidden channels is a multiple of.
+        bias: Whether the convolutions have a bias; 'auto' means yes, as there is no norm.
+        conv_cfg: Convolution layers; None for Conv2d.
+        act_cfg: Activations of the hidden layer and of the weights; one dict for both.
+        init_cfg: MMEngine's initialisation config.
+
+    Shape:
+        (N, channels, H, W) to the same.
+
+    Example:
+        >>> import torch
+        >>> SELayer(32, ratio=4)(torch.rand(2, 32, 8, 8)).shape
+        torch.Size([2, 32, 8, 8])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        squeeze_channels: int | None = None,
+        ratio: int = 16,
+        divisor: int = 8,
+        bias: bool | str = 'auto',
+        conv_cfg: dict | None = None,
+        act_cfg: dict | Sequence[dict] = (dict(type='ReLU'), dict(type='Sigmoid')),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        acts = (act_cfg, act_cfg) if isinstance(act_cfg, dict) else tuple(act_cfg)
+        if len(acts) != 2:
+            raise ValueError(f'act_cfg={act_cfg}: must be one dict or two')
+        if squeeze_channels is None:
+            squeeze_channels = make_divisible(channels // ratio, divisor)
+        layers = dict(bias=bias, conv_cfg=conv_cfg)
+        self.conv1 = ConvModule(channels, squeeze_channels, 1, act_cfg=acts[0], **layers)
+        self.conv2 = ConvModule(squeeze_channels, channels, 1, act_cfg=acts[1], **layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighs the channels of ``x``."""
+        return x * self.conv2(self.conv1(x.mean((2, 3), keepdim=True)))

@@ -20,11 +20,13 @@ class Layout(NamedTuple):
         rules: Pairs of a regular expression for the start of a key and its replacement; None
             drops the key. The first one that matches counts; keys that none matches stay. Or
             a function from the keys to such pairs, where the names depend on each other.
+        refused: Why weights of this layout cannot give the same outputs here, if so.
     """
 
     name: str
     marker: str
-    rules: Sequence[Rule] | Callable[[Iterable[str]], Sequence[Rule]]
+    rules: Sequence[Rule] | Callable[[Iterable[str]], Sequence[Rule]] = ()
+    refused: str | None = None
 
 
 def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str | None]:
@@ -39,7 +41,7 @@ def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str
         no known layout.
 
     Raises:
-        ValueError: Two keys would get one name.
+        ValueError: The layout is a refused one, or two keys would get one name.
 
     Example:
         >>> torchvision = Layout('torchvision', r'inner_', [(r'inner_(\d)', r'lateral.\1')])
@@ -51,6 +53,8 @@ def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str
     )
     if layout is None:
         return {}
+    if layout.refused:
+        raise ValueError(f'these are weights of {layout.name}: {layout.refused}')
     rules = layout.rules(keys) if callable(layout.rules) else layout.rules
     renamed: dict[str, str | None] = {}
     for key in keys:

@@ -26,6 +26,12 @@ class Net(NamedTuple):
 NETS = (
     Net(dict(type='ResNet', depth=18, base_channels=8), 4),
     Net(dict(type='ResNet', depth=50, base_channels=8), 4),
+    Net(dict(type='ResNetV1c', depth=18, base_channels=8), 4),
     Net(dict(type='ResNetV1d', depth=50, base_channels=8), 4),
+    Net(dict(type='ResNeXt', depth=50, base_channels=8, groups=4, base_width=4), 4),
+    Net(dict(type='SEResNet', depth=50, base_channels=8), 4),
     Net(dict(type='GhostNet', width=0.25), 10),
+    Net(dict(type='MobileNetV1', widen_factor=0.25), 5),
+    Net(dict(type='MobileNetV2', widen_factor=0.25), 8),
+    Net(dict(type='MobileNetV3', arch='small_050'), 13),
 )

@@ -46,7 +46,19 @@ PUBLISHED = (
         for depth, width in ((18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048))
     ),
     Published('mmdet ResNetV1d(50) [backbone only]', dict(type='ResNetV1d', depth=50)),
+    Published('timm resnet50c', dict(type='ResNetV1c', depth=50), (2048, 1000)),
     Published('timm resnet50d', dict(type='ResNetV1d', depth=50), (2048, 1000)),
+    Published('timm resnet101d', dict(type='ResNetV1d', depth=101), (2048, 1000)),
+    *(
+        Published(
+            f'mmpretrain SEResNet({depth}) [backbone only]', dict(type='SEResNet', depth=depth)
+        )
+        for depth in (50, 101, 152)
+    ),
+    *(
+        Published(f'timm seresnet{depth}', dict(type='SEResNet', depth=depth), (width, 1000))
+        for depth, width in ((18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048))
+    ),
     *(
         Published(
             f'timm ghostnet_{round(width * 100):03d}',

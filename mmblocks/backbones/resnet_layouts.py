@@ -1,0 +1,66 @@
+"""How other libraries name the tensors of ResNet and its relatives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mmblocks.weights.renaming import Layout, Rule
+
+
+def _detectron2_stage(stage: int) -> tuple[Rule, ...]:
+    theirs, ours = rf'res{stage}\.(\d+)\.', rf'layer{stage - 1}.\1.'
+    return (
+        (rf'{theirs}shortcut\.norm\.', f'{ours}downsample.1.'),
+        (rf'{theirs}shortcut\.', f'{ours}downsample.0.'),
+        (rf'{theirs}conv(\d)\.norm\.', rf'{ours}bn\2.'),
+        (theirs, ours),
+    )
+
+
+def _mmpretrain_rules(keys: Iterable[str]) -> list[Rule]:
+    rules: list[Rule] = [
+        (rf'stem\.{i}\.{layer}\.', f'stem.{3 * i + offset}.')
+        for i in (0, 1, 2)
+        for offset, layer in enumerate(('conv', 'bn'))
+    ]
+    if any(re.match(r'layer\d\.0\.downsample\.2\.', key) for key in keys):
+        # With avg_down, mmpretrain leaves the pool out, and so its number, where the stride is 1.
+        for stage in (1, 2, 3, 4):
+            theirs = f'layer{stage}.0.downsample'
+            if f'{theirs}.0.weight' in keys:
+                for i in (0, 1):
+                    rules.append((rf'{re.escape(theirs)}\.{i}\.', f'{theirs}.{i + 1}.'))
+    return rules
+
+
+CLASSIFIER: Rule = (r'fc\.', None)
+TIMM_SE: tuple[Rule, ...] = (
+    (r'(layer\d\.\d+)\.se\.fc1\.', r'\1.se_layer.conv1.conv.'),
+    (r'(layer\d\.\d+)\.se\.fc2\.', r'\1.se_layer.conv2.conv.'),
+)
+
+RESNET_LAYOUTS = (
+    Layout(
+        'detectron2',
+        r'stem\.conv1\.weight|res2\.0\.',
+        (
+            (r'stem\.conv1\.norm\.', 'bn1.'),
+            (r'stem\.conv1\.', 'conv1.'),
+            *(rule for stage in (2, 3, 4, 5) for rule in _detectron2_stage(stage)),
+        ),
+    ),
+    Layout(
+        'timm (legacy)',
+        r'layer0\.conv1\.|layer\d\.\d+\.se_module\.',
+        refused="the stem's max pool is another one there, so the outputs would differ",
+    ),
+    Layout('mmpretrain (deep stem)', r'stem\.0\.conv\.', _mmpretrain_rules),
+    Layout(
+        'timm (deep stem)',
+        r'conv1\.0\.weight',
+        ((r'conv1\.', 'stem.'), (r'bn1\.', 'stem.7.'), *TIMM_SE, CLASSIFIER),
+    ),
+    Layout('timm (SE)', r'layer\d\.\d+\.se\.fc1\.', (*TIMM_SE, CLASSIFIER)),
+    Layout('torchvision', r'fc\.weight', (CLASSIFIER,)),
+)

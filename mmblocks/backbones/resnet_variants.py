@@ -1,0 +1,111 @@
+"""Relatives of ResNet: other stems, shortcuts and blocks under the same options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import MODELS
+
+from mmblocks.backbones.resnet import ResNet
+
+
+@MODELS.register_module()
+class ResNetV1c(ResNet):
+    """ResNet-C of `Bag of Tricks <https://arxiv.org/abs/1812.01187>`_.
+
+    A ResNet with ``deep_stem``.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        **kwargs: The other arguments of ResNet.
+
+    Example:
+        >>> net = ResNetV1c(18)
+        >>> net.out_channels, net.out_strides
+        ((64, 128, 256, 512), (4, 8, 16, 32))
+    """
+
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=False, **kwargs)
+
+
+@MODELS.register_module()
+class ResNetV1d(ResNet):
+    """ResNet-D of `Bag of Tricks <https://arxiv.org/abs/1812.01187>`_.
+
+    A ResNet with ``deep_stem`` and ``avg_down``.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        **kwargs: The other arguments of ResNet.
+
+    Example:
+        >>> net = ResNetV1d(18, out_indices=(2, 3))
+        >>> net.out_channels, net.out_strides
+        ((256, 512), (16, 32))
+    """
+
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
+
+
+@MODELS.register_module()
+class ResNeXt(ResNet):
+    """`Aggregated Residual Transformations <https://arxiv.org/abs/1611.05431>`_.
+
+    Args:
+        depth: 50, 101 or 152.
+        groups: Groups of the 3x3 convolutions; 1 gives a ResNet.
+        base_width: Channels per group in the first stage.
+        **kwargs: The other arguments of ResNet.
+
+    Raises:
+        ValueError: ``base_width`` without groups, where it has no meaning.
+
+    Example:
+        >>> net = ResNeXt(50, groups=32, base_width=4)
+        >>> net.layer1[0].conv2
+        Conv2d(128, 128, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=32, bias=False)
+    """
+
+    arch_settings = {depth: ResNet.arch_settings[depth] for depth in (50, 101, 152)}
+
+    def __init__(self, depth: int, groups: int = 1, base_width: int = 4, **kwargs: Any) -> None:
+        if groups == 1 and base_width != 4:
+            raise ValueError(f'base_width={base_width} has no effect with groups=1')
+        self.groups = groups
+        self.base_width = base_width
+        super().__init__(depth, **kwargs)
+
+    def block_options(self, planes: int) -> dict[str, Any]:
+        """Gives groups and inner width of the stage's blocks."""
+        if self.groups == 1:
+            return {}
+        width_per_group = planes * self.base_width // self.base_channels
+        return dict(groups=self.groups, width=width_per_group * self.groups)
+
+
+@MODELS.register_module()
+class SEResNet(ResNet):
+    """ResNet with squeeze-and-excitation, from `SENet <https://arxiv.org/abs/1709.01507>`_.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        se_ratio: Channels per hidden channel of the squeeze-and-excitation.
+        **kwargs: The other arguments of ResNet.
+
+    Example:
+        >>> net = SEResNet(18)
+        >>> net.layer4[1].se_layer.conv1.conv
+        Conv2d(512, 32, kernel_size=(1, 1), stride=(1, 1))
+    """
+
+    def __init__(self, depth: int, se_ratio: int = 16, **kwargs: Any) -> None:
+        if se_ratio < 1:
+            raise ValueError(f'se_ratio={se_ratio}: must be at least 1')
+        self.se_ratio = se_ratio
+        super().__init__(depth, **kwargs)
+
+    def block_options(self, planes: int) -> dict[str, Any]:
+        """Gives the blocks' squeeze ratio."""
+        return dict(se_ratio=self.se_ratio)
