@@ -57,13 +57,28 @@ def feature_info(backbone: Mapping[str, Any] | BaseBackbone) -> tuple[FeatureInf
 FeatureInfo(channels=160, stride=32))
     """
     if isinstance(backbone, Mapping):
-        options = dict(backbone)
-        backbone_class = _backbone_class(options.pop('type', None))
-        with torch.device('meta'):
-            backbone = backbone_class(**options)
+        backbone = build_on_meta(backbone)
     if not isinstance(backbone, BaseBackbone):
         raise ValueError(f'backbone is a {type(backbone).__name__}, not one of {list_backbones()}')
     return tuple(map(FeatureInfo, backbone.out_channels, backbone.out_strides))
+
+
+def build_on_meta(cfg: Mapping[str, Any]) -> BaseBackbone:
+    """Builds a backbone on the meta device: its shape without its weights.
+
+    Args:
+        cfg: Its config, with or without the ``mmblocks.`` prefix.
+
+    Returns:
+        The backbone; it runs on tensors of the meta device.
+
+    Raises:
+        ValueError: The config names no backbone of mmblocks.
+    """
+    options = dict(cfg)
+    backbone_class = _backbone_class(options.pop('type', None))
+    with torch.device('meta'):
+        return backbone_class(**options)
 
 
 def _backbone_class(backbone_type: str | type | None) -> type[BaseBackbone]:

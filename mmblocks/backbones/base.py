@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.model import Sequential as InitSequential
 from torch import Tensor, nn
@@ -99,6 +100,7 @@ class BaseBackbone(BaseModule):
         self.out_indices = self._resolve_out_indices(len(taps))
         groups = groups[: taps[self.out_indices[-1]] + 1]
         self._group_names: list[tuple[str, ...]] = []
+        self._frozen_names: set[str] = set()
         for group in groups:
             for name, module in group.modules.items():
                 _add_dotted(self, name, module)
@@ -107,7 +109,7 @@ class BaseBackbone(BaseModule):
         self._out_groups = tuple(taps[i] for i in self.out_indices)
         self.out_channels = tuple(groups[i].channels for i in self._out_groups)
         self.out_strides = tuple(groups[i].stride for i in self._out_groups)
-        self._check_frozen_stages()
+        self._check_frozen_stages(self.frozen_stages)
         self._freeze_stages()
 
     def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
@@ -133,9 +135,8 @@ class BaseBackbone(BaseModule):
             raise ValueError(f'out_indices={self.out_indices} of {name} names an output twice')
         return tuple(resolved)
 
-    def _check_frozen_stages(self) -> None:
+    def _check_frozen_stages(self, k: int) -> None:
         last = len(self._group_names) - 1
-        k = self.frozen_stages
         if isinstance(k, bool) or not isinstance(k, int) or not -1 <= k <= last:
             raise ValueError(
                 f'frozen_stages={k!r} of {type(self).__name__} with '
@@ -147,11 +148,50 @@ class BaseBackbone(BaseModule):
         # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
         return [self.get_submodule(name) for name in self._group_names[i]]
 
+    def set_frozen_stages(self, frozen_stages: int) -> None:
+        """Changes how much is frozen; parameters that other causes hold back stay held back.
+
+        A DDP wrapper only knows the parameters that were trainable when it was made: wrap the
+        model anew afterwards, as ``UnfreezeHook`` does.
+
+        Args:
+            frozen_stages: As the constructor's.
+
+        Raises:
+            ValueError: It is out of range; nothing has changed then.
+        """
+        self._check_frozen_stages(frozen_stages)
+        self.frozen_stages = frozen_stages
+        for name in self._frozen_names:
+            self.get_parameter(name).requires_grad_(True)
+        self._frozen_names.clear()
+        self.train(self.training)
+
+    def frozen_summary(self) -> str:
+        """Says in one line what is frozen and how many parameters are left to train."""
+        frozen = ['stem', *(names[0] for names in self._group_names[1:])][: self.frozen_stages + 1]
+        total = sum(p.numel() for p in self.parameters())
+        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return (
+            f'{type(self).__name__} with frozen_stages={self.frozen_stages}: '
+            f'frozen are {", ".join(frozen) or "no groups"}; {trainable:,} of {total:,} '
+            'parameters are trainable'
+        )
+
+    def init_weights(self) -> None:
+        """Initialises or loads the weights and logs what is frozen."""
+        super().init_weights()
+        print_log(self.frozen_summary(), logger='current')
+
     def _freeze_stages(self) -> None:
-        for i in range(self.frozen_stages + 1):
-            for module in self._group(i):
-                module.eval()
-                module.requires_grad_(False)
+        names = [name for i in range(self.frozen_stages + 1) for name in self._group_names[i]]
+        for prefix in names:
+            module = self.get_submodule(prefix).eval()
+            for name, parameter in module.named_parameters(prefix):
+                if parameter.requires_grad:
+                    parameter.requires_grad_(False)
+                    parameter.grad = None
+                    self._frozen_names.add(name)
 
     def train(self, mode: bool = True) -> BaseBackbone:
         """Sets training mode; frozen groups, and with norm_eval every BatchNorm, stay in eval."""

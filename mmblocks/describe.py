@@ -1,0 +1,107 @@
+"""The table of backbones: what each costs, what it gives, and whose weights it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmblocks.catalog import build_on_meta
+
+
+class Variant(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        title: The net, as people name it.
+        cfg: Its config.
+        peers: Libraries that it was proved equal to on the same weights, which load as they are.
+    """
+
+    title: str
+    cfg: dict[str, Any]
+    peers: tuple[str, ...]
+
+
+class Cost(NamedTuple):
+    """What a backbone costs, without any head.
+
+    Attributes:
+        parameters: Number of parameters.
+        macs: Multiply-adds of convolutions and linear layers for one image.
+    """
+
+    parameters: int
+    macs: int
+
+
+RESNET_PEERS = ('mmdet', 'torchvision', 'timm', 'mmpretrain')
+VARIANTS = (
+    *(Variant(f'ResNet-{d}', dict(type='ResNet', depth=d), RESNET_PEERS) for d in (18, 34, 50)),
+    Variant('ResNet-101', dict(type='ResNet', depth=101), RESNET_PEERS),
+    Variant('ResNet-152', dict(type='ResNet', depth=152), RESNET_PEERS),
+    Variant('ResNetV1c-50', dict(type='ResNetV1c', depth=50), ('mmpretrain', 'timm')),
+    Variant('ResNetV1d-50', dict(type='ResNetV1d', depth=50), ('mmdet', 'mmpretrain', 'timm')),
+    Variant(
+        'ResNeXt-50 32x4d',
+        dict(type='ResNeXt', depth=50, groups=32, base_width=4),
+        ('mmdet', 'torchvision', 'mmpretrain'),
+    ),
+    Variant('SEResNet-50', dict(type='SEResNet', depth=50), ('mmpretrain', 'timm')),
+    Variant('GhostNet 0.5', dict(type='GhostNet', width=0.5), ('timm',)),
+    Variant('GhostNet 1.0', dict(type='GhostNet'), ('timm',)),
+    Variant('GhostNet 1.3', dict(type='GhostNet', width=1.3), ('timm',)),
+)
+
+
+def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
+    """Counts parameters and MACs of a backbone without allocating it.
+
+    Args:
+        cfg: The backbone's config.
+        image_size: Height and width of the image in pixels.
+
+    Returns:
+        The counts.
+
+    Example:
+        >>> cost(dict(type='mmblocks.ResNet', depth=18))
+        Cost(parameters=11176512, macs=1813561344)
+    """
+    backbone = build_on_meta(cfg).eval()
+    image = torch.empty(1, cfg.get('in_channels', 3), image_size, image_size, device='meta')
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone(image)
+    return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
+
+
+def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
+    """Writes the table that stands in the README.
+
+    Args:
+        variants: The rows.
+
+    Returns:
+        The table in Markdown, one line per variant.
+    """
+    lines = [
+        '| net | config | parameters | MACs at 224x224 | channels | strides | weights of |',
+        '|---|---|--:|--:|---|---|---|',
+    ]
+    for title, cfg, peers in variants:
+        backbone = build_on_meta(cfg)
+        parameters, macs = cost(cfg)
+        options = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
+        cells = (
+            title,
+            f'`{cfg["type"]}({options})`',
+            f'{parameters / 1e6:.2f} M',
+            f'{macs / 1e9:.2f} G' if macs >= 1e9 else f'{macs / 1e6:.0f} M',
+            ', '.join(map(str, backbone.out_channels)),
+            ', '.join(map(str, backbone.out_strides)),
+            ', '.join(peers),
+        )
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)

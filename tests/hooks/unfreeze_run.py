@@ -1,0 +1,134 @@
+"""A small training with UnfreezeHook, in one process or, under torchrun, in several."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.registry import DATASETS, HOOKS, MODELS
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+import mmblocks  # noqa: F401 - registers what the config names
+from mmblocks.engine.launch import end_process_group, start_process_group
+from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
+
+
+@MODELS.register_module()
+class UnfreezeModel(BaseModel):
+    """A backbone under a linear classifier."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.fc = nn.Linear(self.backbone.out_channels[-1], 2)
+
+    def forward(self, inputs, labels, mode='loss'):
+        logits = self.fc(self.backbone(inputs)[-1].mean((2, 3)))
+        return dict(loss=nn.functional.cross_entropy(logits, labels))
+
+
+@DATASETS.register_module()
+class NoisePictures(Dataset):
+    """Eight pictures of noise in two classes."""
+
+    metainfo = {}
+
+    def __init__(self):
+        self.pictures = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i):
+        return dict(inputs=self.pictures[i], labels=i % 2)
+
+
+@HOOKS.register_module()
+class RecordMovesHook(Hook):
+    """Notes after each epoch which groups moved in it, and whether all processes agree."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def _groups(self, runner):
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        names = ('conv1', 'layer1', 'layer2', 'layer3', 'layer4')
+        return {
+            name: nn.utils.parameters_to_vector(getattr(model.backbone, name).parameters())
+            .detach()
+            .clone()
+            for name in names
+        }
+
+    def before_train_epoch(self, runner):
+        self.before = self._groups(runner)
+
+    def after_train_epoch(self, runner):
+        after = self._groups(runner)
+        moved = [name for name in after if not torch.equal(after[name], self.before[name])]
+        everything = torch.cat(list(after.values()))
+        same = True
+        if torch.distributed.is_initialized():
+            first = everything.clone()
+            torch.distributed.broadcast(first, 0)
+            same = torch.equal(first, everything)
+        if runner.rank == 0:
+            rates = sorted({group['lr'] for group in runner.optim_wrapper.param_groups})
+            with self.path.open('a') as file:
+                line = dict(epoch=runner.epoch, moved=moved, same=same, lr=rates)
+                file.write(json.dumps(line) + '\n')
+
+
+def config(work_dir, schedule, launcher='none', epochs=4, **options):
+    """The training's config; ``options`` go over it."""
+    return Config(
+        dict(
+            model=dict(
+                type='UnfreezeModel',
+                backbone=dict(type='mmblocks.ResNet', depth=18, base_channels=8, norm_eval=False)
+                | options.pop('backbone', {}),
+            ),
+            work_dir=str(work_dir),
+            train_dataloader=dict(
+                dataset=dict(type='NoisePictures'),
+                collate_fn=dict(type='default_collate'),
+                batch_size=2,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1))
+            | options.pop('optim_wrapper', {}),
+            param_scheduler=dict(type='MultiStepLR', milestones=[2], gamma=0.1),
+            custom_hooks=[
+                dict(
+                    type='UnfreezeHook',
+                    schedule=schedule,
+                    priority='HIGH',
+                    **options.pop('hook', {}),
+                ),
+                dict(type='RecordMovesHook', path=str(Path(work_dir, 'moves.jsonl'))),
+            ],
+            launcher=launcher,
+            randomness=dict(seed=0),
+            **options,
+        )
+    )
+
+
+def run(cfg):
+    """Trains; gives what moved in each epoch, by epoch."""
+    allow_mmengine_checkpoints()
+    start_process_group(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    end_process_group()
+    return runner
+
+
+if __name__ == '__main__':
+    run(config(sys.argv[1], {0: 4, 1: 2, 3: -1}, launcher='pytorch'))
