@@ -63,3 +63,26 @@ def gradients(
     )
     loss.backward()
     return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}, x.grad
+
+
+def assert_same_gradients(
+    ours: nn.Module,
+    theirs: nn.Module,
+    their_maps: Callable[[Tensor], Sequence[Tensor]],
+    x: Tensor,
+    rtol: float = 1e-8,
+) -> None:
+    """Holds that two nets in training mode agree in every gradient, computed in float64.
+
+    Both must list their parameters in the same order; names may differ.
+    """
+    x = x.double()
+    for module in (ours, theirs):
+        module.double().train()
+    grads, dx = gradients(ours, ours, x)
+    their_grads, their_dx = gradients(theirs, their_maps, x)
+    assert_close(dx, their_dx, rtol=rtol, atol=rtol * their_dx.abs().max().item())
+    assert len(grads) == len(their_grads)
+    for grad, expected in zip(grads.values(), their_grads.values(), strict=True):
+        scale = max(1, expected.abs().max().item())
+        assert_close(grad, expected, rtol=rtol, atol=rtol * scale)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
 from mmblocks.necks.top_blocks import TopBlock
@@ -124,10 +124,10 @@ class FPN(BaseModule):
 
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         lateral_layers = dict(layers, norm_cfg=None) if no_norm_on_lateral else layers
-        self.lateral_convs = ModuleList(
+        self.lateral_convs = nn.ModuleList(
             ConvModule(channels, out_channels, 1, **lateral_layers) for channels in used
         )
-        self.fpn_convs = ModuleList(
+        self.fpn_convs = nn.ModuleList(
             ConvModule(out_channels, out_channels, 3, padding=1, **layers) for _ in used
         )
         if self.add_extra_convs:

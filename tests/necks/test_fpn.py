@@ -257,3 +257,10 @@ def test_every_parameter_gets_a_gradient_and_init_weights_runs():
         assert all((p == 0).all() for n, p in neck.named_parameters() if n.endswith('bias'))
         sum(out.square().sum() for out in neck(maps())).backward()
         assert all(p.grad is not None for p in neck.parameters())
+
+
+def test_init_cfg_has_the_last_word():
+    # A ConvModule that MMEngine finds by itself would go back to its own initialisation.
+    neck = FPN(CHANNELS, 16, 5, init_cfg=dict(type='Constant', val=0.5, layer='Conv2d'))
+    neck.init_weights()
+    assert all((p == 0.5).all() for n, p in neck.named_parameters() if n.endswith('weight'))

@@ -1,0 +1,158 @@
+"""How other libraries name the tensors of the MobileNets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from mmblocks.weights.renaming import Layout, Rule
+
+CLASSIFIER: Rule = (r'classifier\.', None)
+
+MOBILENET_V1_LAYOUTS = (Layout('timm', CLASSIFIER[0], (CLASSIFIER,)),)
+
+
+class BlockNames(NamedTuple):
+    """An inverted residual as the libraries see it.
+
+    Attributes:
+        ours: Its name here and in OpenMMLab, such as 'layer2.0'.
+        timm: Its name in timm, such as 'blocks.1.0'.
+        position: Its place in the whole net, the stem being 0: torchvision's number.
+        expands: Whether it has an expansion.
+        with_se: Whether it has a squeeze-and-excitation.
+    """
+
+    ours: str
+    timm: str
+    position: int
+    expands: bool
+    with_se: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """Our names of its parts, in running order."""
+        optional = {'expand_conv': self.expands, 'se': self.with_se}
+        parts = ('expand_conv', 'depthwise_conv', 'se', 'linear_conv')
+        return [part for part in parts if optional.get(part, True)]
+
+
+def mobilenet_v2_layouts(blocks: Sequence[BlockNames]) -> tuple[Layout, ...]:
+    """Gives the layouts of MobileNetV2.
+
+    Args:
+        blocks: Every block of the net, in order.
+    """
+    last = len(blocks) + 1
+    return (
+        Layout(
+            'torchvision',
+            r'features\.\d+\.conv\.',
+            (
+                *_conv_and_bn('features.0', 'conv1'),
+                *(rule for block in blocks for rule in _torchvision_v2_block(block)),
+                *_conv_and_bn(f'features.{last}', 'conv2'),
+                CLASSIFIER,
+            ),
+        ),
+        Layout(
+            'timm',
+            r'conv_stem\.',
+            (
+                *_timm_stem('conv1'),
+                *timm_block_rules(blocks),
+                (r'conv_head\.', 'conv2.conv.'),
+                (r'bn2\.', 'conv2.bn.'),
+                CLASSIFIER,
+            ),
+        ),
+        Layout(
+            'mmpretrain',
+            r'layer\d+\.\d+\.conv\.\d',
+            tuple(
+                (rf'{re.escape(block.ours)}\.conv\.{k}\.', f'{block.ours}.{part}.')
+                for block in blocks
+                for k, part in enumerate(block.parts)
+            ),
+        ),
+    )
+
+
+def mobilenet_v3_layouts(blocks: Sequence[BlockNames], timm_stages: int) -> tuple[Layout, ...]:
+    """Gives the layouts of MobileNetV3.
+
+    Args:
+        blocks: Every block of the net, in order.
+        timm_stages: Number of stages that hold them in timm.
+    """
+    last = len(blocks) + 1
+    return (
+        Layout(
+            'torchvision',
+            r'features\.\d+\.block\.',
+            (
+                *_conv_and_bn('features.0', 'layer0'),
+                *torchvision_block_rules(blocks),
+                *_conv_and_bn(f'features.{last}', f'layer{last}'),
+                CLASSIFIER,
+            ),
+        ),
+        Layout(
+            'timm',
+            r'conv_stem\.',
+            (
+                *_timm_stem('layer0'),
+                *timm_block_rules(blocks),
+                (rf'blocks\.{timm_stages}\.0\.conv\.', f'layer{last}.conv.'),
+                (rf'blocks\.{timm_stages}\.0\.bn1\.', f'layer{last}.bn.'),
+                # This convolution stands behind the pooling, so it is the classifier's.
+                (r'conv_head\.', None),
+                CLASSIFIER,
+            ),
+        ),
+    )
+
+
+def timm_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
+    """Gives the rules for inverted residuals of timm, which numbers norms by place."""
+    for block in blocks:
+        theirs = re.escape(block.timm)
+        convs = ('conv_pw', 'conv_dw', 'conv_pwl') if block.expands else ('conv_dw', 'conv_pw')
+        parts = [part for part in block.parts if part != 'se']
+        for i, (conv, part) in enumerate(zip(convs, parts, strict=True), 1):
+            yield rf'{theirs}\.{conv}\.', f'{block.ours}.{part}.conv.'
+            yield rf'{theirs}\.bn{i}\.', f'{block.ours}.{part}.bn.'
+        yield rf'{theirs}\.se\.conv_reduce\.', f'{block.ours}.se.conv1.conv.'
+        yield rf'{theirs}\.se\.conv_expand\.', f'{block.ours}.se.conv2.conv.'
+
+
+def torchvision_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
+    """Gives the rules for inverted residuals of torchvision since MobileNetV3."""
+    for block in blocks:
+        for k, part in enumerate(block.parts):
+            theirs = f'features.{block.position}.block.{k}'
+            if part == 'se':
+                yield rf'{re.escape(theirs)}\.fc([12])\.', rf'{block.ours}.se.conv\1.conv.'
+            else:
+                yield from _conv_and_bn(theirs, f'{block.ours}.{part}')
+
+
+def _torchvision_v2_block(block: BlockNames) -> Iterator[Rule]:
+    theirs = f'features.{block.position}.conv'
+    *convs, linear = block.parts
+    for k, part in enumerate(convs):
+        yield from _conv_and_bn(f'{theirs}.{k}', f'{block.ours}.{part}')
+    # The projection and its norm have no container of their own.
+    for k, layer in enumerate(('conv', 'bn'), len(convs)):
+        yield re.escape(f'{theirs}.{k}.'), f'{block.ours}.{linear}.{layer}.'
+
+
+def _conv_and_bn(theirs: str, ours: str) -> Iterator[Rule]:
+    for k, layer in enumerate(('conv', 'bn')):
+        yield re.escape(f'{theirs}.{k}.'), f'{ours}.{layer}.'
+
+
+def _timm_stem(ours: str) -> Iterator[Rule]:
+    yield r'conv_stem\.', f'{ours}.conv.'
+    yield r'bn1\.', f'{ours}.bn.'

@@ -1,0 +1,224 @@
+"""MobileNetV3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v3_layouts
+from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.inverted_residual import InvertedResidual
+from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.weights.renaming import accept_layouts
+
+
+class _Block(NamedTuple):
+    kernel_size: int
+    expand_ratio: float
+    channels: int
+    with_se: bool
+    activation: str
+    stride: int
+
+
+Stages = tuple[tuple[_Block, ...], ...]
+
+# The papers' tables 1 and 2, cut where the number of channels changes.
+_LARGE: Stages = (
+    (_Block(3, 1, 16, False, 'ReLU', 1),),
+    (
+        _Block(3, 4, 24, False, 'ReLU', 2),
+        _Block(3, 3, 24, False, 'ReLU', 1),
+    ),
+    (
+        _Block(5, 3, 40, True, 'ReLU', 2),
+        _Block(5, 3, 40, True, 'ReLU', 1),
+        _Block(5, 3, 40, True, 'ReLU', 1),
+    ),
+    (
+        _Block(3, 6, 80, False, 'HSwish', 2),
+        _Block(3, 2.5, 80, False, 'HSwish', 1),
+        _Block(3, 2.3, 80, False, 'HSwish', 1),
+        _Block(3, 2.3, 80, False, 'HSwish', 1),
+    ),
+    (
+        _Block(3, 6, 112, True, 'HSwish', 1),
+        _Block(3, 6, 112, True, 'HSwish', 1),
+    ),
+    (
+        _Block(5, 6, 160, True, 'HSwish', 2),
+        _Block(5, 6, 160, True, 'HSwish', 1),
+        _Block(5, 6, 160, True, 'HSwish', 1),
+    ),
+)
+_SMALL: Stages = (
+    (_Block(3, 1, 16, True, 'ReLU', 2),),
+    (
+        _Block(3, 4.5, 24, False, 'ReLU', 2),
+        _Block(3, 3.67, 24, False, 'ReLU', 1),
+    ),
+    (
+        _Block(5, 4, 40, True, 'HSwish', 2),
+        _Block(5, 6, 40, True, 'HSwish', 1),
+        _Block(5, 6, 40, True, 'HSwish', 1),
+    ),
+    (
+        _Block(5, 3, 48, True, 'HSwish', 1),
+        _Block(5, 3, 48, True, 'HSwish', 1),
+    ),
+    (
+        _Block(5, 6, 96, True, 'HSwish', 2),
+        _Block(5, 6, 96, True, 'HSwish', 1),
+        _Block(5, 6, 96, True, 'HSwish', 1),
+    ),
+)
+
+
+class _Arch(NamedTuple):
+    stages: Stages
+    widen_factor: float
+
+
+@MODELS.register_module()
+class MobileNetV3(BaseBackbone):
+    """`Searching for MobileNetV3 <https://arxiv.org/abs/1905.02244>`_.
+
+    Arguments and state-dict keys are mmpretrain's: every block is a group of its own, from the
+    stem ``layer0`` to the 1x1 convolution behind the last block. Weights of torchvision and timm
+    load as they are. The default ``norm_cfg`` is that of torchvision's weights and of
+    mmpretrain's large and small ones; all others, timm's too, need ``dict(type='BN')`` for the
+    same maps. timm's ``tf_`` weights pad differently and never give them. Parts behind the last
+    output are not built.
+
+    Args:
+        arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        out_indices: Which of the groups give an output, the stem counted as 0: 0 to 12, or 0 to
+            16 of a large net. Default: the last one of the strides 4, 8, 16 and 32, so
+            (1, 3, 8, 12) or (3, 6, 12, 16); the last is the 1x1 convolution, as in MobileNetV2.
+        frozen_stages: -1 freezes nothing, k ``layer0`` to ``layerk``.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        in_channels: Channels of the images.
+        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
+            become dilations, for dense prediction.
+        act_cfg: Activation of every convolution outside the squeeze-and-excitations; default:
+            the paper's, ReLU or HSwish by block.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = MobileNetV3('small_050')
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 8, 16, 16), (1, 16, 8, 8), (1, 24, 4, 4), (1, 288, 2, 2)]
+    """
+
+    default_init_cfg = DEPTHWISE_INIT_CFG
+    stem_channels: ClassVar[int] = 16
+    se_cfg: ClassVar[dict] = dict(ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid)))
+    arch_settings: ClassVar[dict[str, _Arch]] = {
+        'small': _Arch(_SMALL, 1.0),
+        'small_075': _Arch(_SMALL, 0.75),
+        'small_050': _Arch(_SMALL, 0.5),
+        'large': _Arch(_LARGE, 1.0),
+        'large_075': _Arch(_LARGE, 0.75),
+    }
+
+    def __init__(
+        self,
+        arch: str = 'small',
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN', eps=0.001, momentum=0.01),
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        output_stride: int = 32,
+        act_cfg: dict | None = None,
+    ) -> None:
+        if arch not in self.arch_settings:
+            raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
+        stages, widen_factor = self.arch_settings[arch]
+        blocks = [
+            block._replace(channels=make_divisible(block.channels * widen_factor, 8))
+            for stage in stages
+            for block in stage
+        ]
+        strides = [block.stride for block in blocks]
+        if out_indices is None:
+            out_indices = _last_of_each_stride(strides)
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.arch = arch
+        self.add_groups(
+            self._groups(
+                in_channels,
+                blocks,
+                limit_strides(strides, output_stride),
+                act_cfg,
+                dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
+            )
+        )
+        accept_layouts(self, mobilenet_v3_layouts(_block_names(stages), len(stages)))
+
+    def _groups(
+        self,
+        in_channels: int,
+        blocks: list[_Block],
+        strides: list[BlockStride],
+        act_cfg: dict | None,
+        layers: dict,
+    ) -> Iterator[Group]:
+        channels = self.stem_channels
+        ends = dict(layers, act_cfg=act_cfg or dict(type='HSwish'))
+        stem = ConvModule(in_channels, channels, 3, stride=2, padding=1, **ends)
+        yield Group({'layer0': stem}, channels, 2)
+        for i, (block, place) in enumerate(zip(blocks, strides, strict=True), 1):
+            mid_channels = make_divisible(channels * block.expand_ratio, 8)
+            module = InvertedResidual(
+                channels,
+                block.channels,
+                mid_channels,
+                block.kernel_size,
+                place.stride,
+                se_cfg=self.se_cfg if block.with_se else None,
+                act_cfg=act_cfg or dict(type=block.activation),
+                dilation=place.dilation,
+                **layers,
+            )
+            channels = block.channels
+            yield Group({f'layer{i}': module}, channels, place.total)
+        # As wide as the last block is inside.
+        last = ConvModule(channels, mid_channels, 1, **ends)
+        yield Group({f'layer{len(blocks) + 1}': last}, mid_channels, place.total)
+
+
+def _last_of_each_stride(strides: Sequence[int]) -> tuple[int, ...]:
+    """Gives the four coarsest of the groups that a stride, or nothing, follows."""
+    lasts = [i for i, following in enumerate(strides) if following > 1]
+    return (*lasts[-3:], len(strides) + 1)
+
+
+def _block_names(stages: Stages) -> list[BlockNames]:
+    places = [(i, j, block) for i, stage in enumerate(stages) for j, block in enumerate(stage)]
+    return [
+        BlockNames(
+            ours=f'layer{position}',
+            timm=f'blocks.{i}.{j}',
+            position=position,
+            expands=block.expand_ratio != 1,
+            with_se=block.with_se,
+        )
+        for position, (i, j, block) in enumerate(places, 1)
+    ]

@@ -1,0 +1,68 @@
+"""The depthwise separable convolution of MobileNet."""
+
+from __future__ import annotations
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+class DepthwiseSeparableConv(BaseModule):
+    """A depthwise and a pointwise convolution, each with norm and activation, with timm's keys.
+
+    From `MobileNets <https://arxiv.org/abs/1704.04861>`_; mmcv's DepthwiseSeparableConvModule
+    computes the same under other keys.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        stride: Stride of the depthwise convolution.
+        dilation: Dilation of the depthwise convolution.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; None for BN.
+        act_cfg: Activation layers.
+        init_cfg: MMEngine's initialisation config.
+
+    Shape:
+        (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> import torch
+        >>> DepthwiseSeparableConv(16, 32, stride=2)(torch.rand(1, 16, 8, 8)).shape
+        torch.Size([1, 32, 4, 4])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        dilation: int = 1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU6', inplace=True),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.conv_dw = build_conv_layer(
+            conv_cfg,
+            in_channels,
+            in_channels,
+            3,
+            stride=stride,
+            padding=dilation,
+            dilation=dilation,
+            groups=in_channels,
+            bias=False,
+        )
+        self.bn1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.act1 = build_activation_layer(act_cfg)
+        self.conv_pw = build_conv_layer(conv_cfg, in_channels, out_channels, 1, bias=False)
+        self.bn2 = build_norm_layer(norm_cfg, out_channels)[1]
+        self.act2 = build_activation_layer(act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs both convolutions."""
+        x = self.act1(self.bn1(self.conv_dw(x)))
+        return self.act2(self.bn2(self.conv_pw(x)))
