@@ -67,6 +67,79 @@ PUBLISHED = (
         )
         for width, channels in ((0.5, 480), (1.0, 960), (1.3, 1248))
     ),
+    *(
+        Published(f'timm mobilenetv1_{name}', dict(type='MobileNetV1', **options), (width, 1000))
+        for name, options, width in (
+            ('100', {}, 1024),
+            ('100h', dict(head_conv=True), 1024),
+            ('125', dict(widen_factor=1.25), 1280),
+        )
+    ),
+    Published('mmdet MobileNetV2() [backbone only]', dict(type='MobileNetV2')),
+    *(
+        Published(name, dict(type='MobileNetV2', widen_factor=factor), (width, 1000))
+        for name, factor, width in (
+            ('mobilenet_v2', 1.0, 1280),
+            ('mobilenet_v2 width 0.5', 0.5, 1280),
+            ('mobilenet_v2 width 0.75', 0.75, 1280),
+            ('mobilenet_v2 width 1.4', 1.4, 1792),
+            ('timm mobilenetv2_035', 0.35, 1280),
+            ('timm mobilenetv2_050', 0.5, 1280),
+            ('timm mobilenetv2_075', 0.75, 1280),
+            ('timm mobilenetv2_100', 1.0, 1280),
+            ('timm mobilenetv2_140', 1.4, 1792),
+        )
+    ),
+    *(
+        Published(
+            f'timm mobilenetv2_{name}',
+            dict(type='MobileNetV2', widen_factor=wide, deepen_factor=deep, fix_stem_head=True),
+            (1280, 1000),
+        )
+        for name, wide, deep in (('110d', 1.1, 1.2), ('120d', 1.2, 1.4))
+    ),
+    *(
+        Published(
+            f"mmpretrain MobileNetV3('{arch}') [backbone only]", dict(type='MobileNetV3', arch=arch)
+        )
+        for arch in ('small', 'small_075', 'small_050', 'large')
+    ),
+    *(
+        Published(name, dict(type='MobileNetV3', arch=arch), (width, hidden, 1000))
+        for name, arch, width, hidden in (
+            ('mobilenet_v3_large', 'large', 960, 1280),
+            ('mobilenet_v3_small', 'small', 576, 1024),
+            ('timm mobilenetv3_large_075', 'large_075', 720, 1280),
+            ('timm mobilenetv3_large_100', 'large', 960, 1280),
+            ('timm mobilenetv3_small_050', 'small_050', 288, 1024),
+            ('timm mobilenetv3_small_075', 'small_075', 432, 1024),
+            ('timm mobilenetv3_small_100', 'small', 576, 1024),
+        )
+    ),
+    *(
+        Published(
+            f'mmpretrain ShuffleNetV1(groups={groups}) {rest}',
+            dict(type='ShuffleNetV1', groups=groups),
+            head,
+        )
+        for groups, width in ((1, 576), (2, 800), (3, 960), (4, 1088), (8, 1536))
+        for rest, head in (('[backbone only]', ()), ('+ fc1000', (width, 1000)))
+    ),
+    *(
+        Published(
+            f'mmpretrain ShuffleNetV2({factor}) [backbone only]',
+            dict(type='ShuffleNetV2', widen_factor=factor),
+        )
+        for factor in (0.5, 1.0, 1.5, 2.0)
+    ),
+    *(
+        Published(
+            f'shufflenet_v2_x{str(factor).replace(".", "_")}',
+            dict(type='ShuffleNetV2', widen_factor=factor),
+            (width, 1000),
+        )
+        for factor, width in ((0.5, 1024), (1.0, 1024), (1.5, 1024), (2.0, 2048))
+    ),
 )
 
 
