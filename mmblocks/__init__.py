@@ -14,10 +14,11 @@ except ImportError as error:
         'compiled ops'
     ) from error
 
-from mmblocks import backbones, hooks, necks
+from mmblocks import backbones, hooks, layers, necks
 from mmblocks.backbones import *  # noqa: F403 - the list of names stands there, once
 from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
 from mmblocks.hooks import *  # noqa: F403
+from mmblocks.layers import *  # noqa: F403
 from mmblocks.necks import *  # noqa: F403
 from mmblocks.version import __version__
 
@@ -26,6 +27,7 @@ del mmcv, mmengine
 __all__ = [
     *backbones.__all__,
     *hooks.__all__,
+    *layers.__all__,
     *necks.__all__,
     'FeatureInfo',
     '__version__',

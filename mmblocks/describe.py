@@ -50,6 +50,50 @@ VARIANTS = (
         ('mmdet', 'torchvision', 'mmpretrain'),
     ),
     Variant('SEResNet-50', dict(type='SEResNet', depth=50), ('mmpretrain', 'timm')),
+    *(
+        Variant(
+            f'MobileNetV1 {w}',
+            dict(type='MobileNetV1', widen_factor=w),
+            ('timm',),
+        )
+        for w in (0.25, 0.5, 0.75, 1.0)
+    ),
+    *(
+        Variant(
+            f'MobileNetV2 {w}',
+            dict(type='MobileNetV2', widen_factor=w),
+            ('mmdet', 'torchvision', 'mmpretrain', 'timm'),
+        )
+        for w in (0.5, 1.0, 1.4)
+    ),
+    *(
+        Variant(f'MobileNetV3 {arch}', dict(type='MobileNetV3', arch=arch), ('mmpretrain', 'timm'))
+        for arch in ('small_050', 'small_075')
+    ),
+    *(
+        Variant(
+            f'MobileNetV3 {arch}',
+            dict(type='MobileNetV3', arch=arch),
+            ('mmpretrain', 'torchvision', 'timm'),
+        )
+        for arch in ('small', 'large')
+    ),
+    *(
+        Variant(
+            f'ShuffleNetV1 g={g}',
+            dict(type='ShuffleNetV1', groups=g, out_indices=(0, 1, 2)),
+            ('mmpretrain',),
+        )
+        for g in (1, 3, 8)
+    ),
+    *(
+        Variant(
+            f'ShuffleNetV2 {w}',
+            dict(type='ShuffleNetV2', widen_factor=w, out_indices=(0, 1, 2)),
+            ('mmpretrain', 'torchvision'),
+        )
+        for w in (0.5, 1.0, 1.5, 2.0)
+    ),
     Variant('GhostNet 0.5', dict(type='GhostNet', width=0.5), ('timm',)),
     Variant('GhostNet 1.0', dict(type='GhostNet'), ('timm',)),
     Variant('GhostNet 1.3', dict(type='GhostNet', width=1.3), ('timm',)),

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmblocks.describe import markdown_table
 
 README = Path(__file__).parents[1] / 'README.md'
-PLACE = re.compile(r'(<!-- backbones -->\n).*?(\n<!-- /backbones -->)', re.DOTALL)
+PLACE = re.compile(r'(<!-- backbones -->\n).*?(<!-- /backbones -->)', re.DOTALL)
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     if not args.write_readme:
         print(table)
         return
-    text, places = PLACE.subn(lambda match: match[1] + table + match[2], README.read_text())
+    text, places = PLACE.subn(lambda match: f'{match[1]}{table}\n{match[2]}', README.read_text())
     if places != 1:
         raise SystemExit(f'{README} must have one "<!-- backbones --> ... <!-- /backbones -->"')
     README.write_text(text)

@@ -7,6 +7,8 @@ from mmblocks.backbones.mobilenet_v2 import MobileNetV2
 from mmblocks.backbones.mobilenet_v3 import MobileNetV3
 from mmblocks.backbones.resnet import ResNet
 from mmblocks.backbones.resnet_variants import ResNetV1c, ResNetV1d, ResNeXt, SEResNet
+from mmblocks.backbones.shufflenet_v1 import ShuffleNetV1
+from mmblocks.backbones.shufflenet_v2 import ShuffleNetV2
 
 __all__ = [
     'BaseBackbone',
@@ -20,4 +22,6 @@ __all__ = [
     'ResNetV1c',
     'ResNetV1d',
     'SEResNet',
+    'ShuffleNetV1',
+    'ShuffleNetV2',
 ]

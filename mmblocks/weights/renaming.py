@@ -78,14 +78,19 @@ def accept_layouts(module: nn.Module, layouts: Sequence[Layout]) -> None:
             MMEngine's, rename from now on.
         layouts: The layouts to know.
     """
+    module.register_load_state_dict_pre_hook(_Renamer(tuple(layouts)))
 
-    def rename(_: nn.Module, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
+
+class _Renamer(NamedTuple):
+    """The hook; an object and no closure, so that modules can be pickled."""
+
+    layouts: tuple[Layout, ...]
+
+    def __call__(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
         own = [key[len(prefix) :] for key in state_dict if key.startswith(prefix)]
-        renamed = rename_keys(own, layouts)
+        renamed = rename_keys(own, self.layouts)
         # All out before any goes in, since one layout's name can be another tensor's in ours.
         values = {key: state_dict.pop(prefix + key) for key in renamed}
         for key, new in renamed.items():
             if new is not None:
                 state_dict[prefix + new] = values[key]
-
-    module.register_load_state_dict_pre_hook(rename)

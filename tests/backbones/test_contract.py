@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -226,6 +227,7 @@ def test_state_and_copies_round_trip(net):
     x = images(net)
     assert_close(other(x), backbone(x))
     assert_close(copy.deepcopy(backbone)(x), backbone(x))
+    assert_close(pickle.loads(pickle.dumps(backbone))(x), backbone(x))
 
 
 @every_net

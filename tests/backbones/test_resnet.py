@@ -107,7 +107,7 @@ def test_resnet_v1d_gradients_equal_mmdets(mmdet_models):
     torch.testing.assert_close(dx, their_dx, rtol=1e-8, atol=1e-8 * their_dx.abs().max().item())
 
 
-@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
 def test_it_equals_torchvision(depth, peer):
     models = peer('torchvision.models')
     theirs = randomise(getattr(models, f'resnet{depth}')(num_classes=1)).eval()

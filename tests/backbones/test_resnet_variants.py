@@ -36,7 +36,11 @@ def timm_maps(model):
 
 @pytest.mark.parametrize(
     ('name', 'depth', 'groups', 'base_width'),
-    [('resnext50_32x4d', 50, 32, 4), ('resnext101_32x8d', 101, 32, 8)],
+    [
+        ('resnext50_32x4d', 50, 32, 4),
+        ('resnext101_32x8d', 101, 32, 8),
+        ('resnext101_64x4d', 101, 64, 4),
+    ],
 )
 def test_resnext_equals_torchvision(name, depth, groups, base_width, peer):
     theirs = getattr(peer('torchvision.models'), name)(num_classes=1)
@@ -76,7 +80,10 @@ def test_resnext_equals_mmdet(depth, options, mmdet_models):
 # timm's names for what mmpretrain calls by class and depth.
 TIMM = {
     'resnet18': (ResNet, 18),
+    'resnet34': (ResNet, 34),
     'resnet50': (ResNet, 50),
+    'resnet101': (ResNet, 101),
+    'resnet152': (ResNet, 152),
     'resnet50c': (ResNetV1c, 50),
     'resnet18d': (ResNetV1d, 18),
     'resnet50d': (ResNetV1d, 50),

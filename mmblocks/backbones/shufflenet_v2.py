@@ -1,0 +1,130 @@
+"""ShuffleNetV2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.shuffle_units import ShuffleUnitV2
+from mmblocks.weights.renaming import Layout, accept_layouts
+
+SHUFFLENET_V2_LAYOUTS = (
+    Layout(
+        'torchvision',
+        r'stage2\.0\.branch1\.',
+        (
+            (r'conv1\.0\.', r'conv1.conv.'),
+            (r'conv1\.1\.', r'conv1.bn.'),
+            *(
+                (rf'stage{i + 2}\.(\d+)\.{branch}\.{at}\.', rf'layers.{i}.\1.{branch}.{ours}.')
+                for i in range(3)
+                for branch, theirs in (
+                    ('branch1', {0: '0.conv', 1: '0.bn', 2: '1.conv', 3: '1.bn'}),
+                    (
+                        'branch2',
+                        {0: '0.conv', 1: '0.bn', 3: '1.conv', 4: '1.bn', 5: '2.conv', 6: '2.bn'},
+                    ),
+                )
+                for at, ours in theirs.items()
+            ),
+            (r'conv5\.0\.', r'layers.3.conv.'),
+            (r'conv5\.1\.', r'layers.3.bn.'),
+            (r'fc\.', None),
+        ),
+    ),
+)
+
+
+class _Widths(NamedTuple):
+    stages: tuple[int, int, int]
+    last: int
+
+
+@MODELS.register_module()
+class ShuffleNetV2(BaseBackbone):
+    """`ShuffleNet V2: Practical Guidelines <https://arxiv.org/abs/1807.11164>`_ for fast nets.
+
+    Four groups follow the stem of stride 4: three stages of stride 8, 16 and 32, and the 1x1
+    convolution in front of the classifier, of stride 32 too; ``out_indices=(0, 1, 2)`` gives a
+    detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's; weights of
+    torchvision load as they are. Parts behind the last output are not built.
+
+    Args:
+        widen_factor: 0.5, 1.0, 1.5 or 2.0: which of the published widths.
+        out_indices: Which of the groups 0 to 3 give an output.
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        act_cfg: Activation layers.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each unit's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        in_channels: Channels of the images.
+
+    Raises:
+        ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or
+            ``frozen_stages`` names what the net does not have.
+
+    Example:
+        >>> import torch
+        >>> net = ShuffleNetV2(0.5, out_indices=(0, 1, 2))
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 48, 8, 8), (1, 96, 4, 4), (1, 192, 2, 2)]
+    """
+
+    default_init_cfg = DEPTHWISE_INIT_CFG
+    stem_channels: ClassVar[int] = 24
+    stage_blocks: ClassVar[tuple[int, int, int]] = (4, 8, 4)
+    widths: ClassVar[dict[float, _Widths]] = {
+        0.5: _Widths(stages=(48, 96, 192), last=1024),
+        1.0: _Widths(stages=(116, 232, 464), last=1024),
+        1.5: _Widths(stages=(176, 352, 704), last=1024),
+        2.0: _Widths(stages=(244, 488, 976), last=2048),
+    }
+
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: int | Sequence[int] = (3,),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        if widen_factor not in self.widths:
+            raise ValueError(
+                f'widen_factor={widen_factor!r} of ShuffleNetV2: there are '
+                f'{", ".join(map(str, self.widths))}'
+            )
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.add_groups(self._groups(self.widths[widen_factor], in_channels, layers))
+        accept_layouts(self, SHUFFLENET_V2_LAYOUTS)
+
+    def _groups(
+        self, widths: _Widths, in_channels: int, layers: dict[str, dict | None]
+    ) -> Iterator[Group]:
+        channels, stride = self.stem_channels, 4
+        stem = {
+            'conv1': ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers),
+            'maxpool': nn.MaxPool2d(3, stride=2, padding=1),
+        }
+        yield Group(stem, channels, stride, tap=False)
+        for i, (num_blocks, width) in enumerate(zip(self.stage_blocks, widths.stages, strict=True)):
+            first = ShuffleUnitV2(channels, width, stride=2, **layers)
+            rest = (ShuffleUnitV2(width, width, **layers) for _ in range(num_blocks - 1))
+            channels, stride = width, stride * 2
+            yield Group({f'layers.{i}': Sequential(first, *rest)}, channels, stride)
+        last = ConvModule(channels, widths.last, 1, **layers)
+        yield Group({f'layers.{len(widths.stages)}': last}, widths.last, stride)

@@ -1,0 +1,178 @@
+"""The units of ShuffleNet and ShuffleNetV2."""
+
+from __future__ import annotations
+
+import torch
+from mmcv.cnn import build_activation_layer
+from mmengine.model import BaseModule, Sequential
+from torch import Tensor, nn
+
+from mmblocks.layers.channel_shuffle import channel_shuffle
+from mmblocks.layers.conv_module import ConvModule
+
+
+class ShuffleUnit(BaseModule):
+    """Grouped 1x1 convolutions around a shuffle and a depthwise 3x3, beside a shortcut.
+
+    From `ShuffleNet <https://arxiv.org/abs/1707.01083>`_. With stride 1 the shortcut is the
+    identity and is added; with stride 2 it is average pooling, and stands in front of the
+    convolutions' channels.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels, those of the shortcut included; a quarter of them are
+            between the 1x1 convolutions.
+        groups: Groups of the 1x1 convolutions and of the shuffle.
+        compress_groups: Groups of the first 1x1 convolution; ``groups`` if left out.
+        stride: 1 or 2.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; None for none.
+        act_cfg: Activation behind the first convolution and at the end of the unit.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: The stride is another one, the channels change without one, or ``groups``
+            does not divide what a convolution takes or gives.
+
+    Shape:
+        (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> ShuffleUnit(24, 240, groups=3, stride=2)(torch.rand(1, 24, 8, 8)).shape
+        torch.Size([1, 240, 4, 4])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        groups: int = 3,
+        compress_groups: int | None = None,
+        stride: int = 1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        _check_widths('ShuffleUnit', in_channels, out_channels, stride)
+        compress_groups = groups if compress_groups is None else compress_groups
+        mid_channels = out_channels // 4
+        branch_channels = out_channels - in_channels if stride > 1 else out_channels
+        if in_channels % compress_groups or mid_channels % groups or branch_channels % groups:
+            raise ValueError(
+                f'groups={groups} (compress_groups={compress_groups}) of ShuffleUnit with '
+                f'in_channels={in_channels}, out_channels={out_channels} and stride={stride}: must '
+                f'divide {in_channels} (the first), {mid_channels} and {branch_channels} channels'
+            )
+        self.groups = groups
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.g_conv_1x1_compress = ConvModule(
+            in_channels, mid_channels, 1, groups=compress_groups, act_cfg=act_cfg, **layers
+        )
+        self.depthwise_conv3x3_bn = _depthwise(mid_channels, stride, **layers)
+        self.g_conv_1x1_expand = ConvModule(
+            mid_channels, branch_channels, 1, groups=groups, act_cfg=None, **layers
+        )
+        self.avgpool = nn.AvgPool2d(3, stride, padding=1) if stride > 1 else None
+        self.act = build_activation_layer(act_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the convolutions and joins the shortcut."""
+        out = self.depthwise_conv3x3_bn(self.g_conv_1x1_compress(x))
+        if self.groups > 1:
+            out = channel_shuffle(out, self.groups)
+        out = self.g_conv_1x1_expand(out)
+        if self.avgpool is None:
+            return self.act(x + out)
+        return torch.cat((self.avgpool(x), self.act(out)), dim=1)
+
+
+class ShuffleUnitV2(BaseModule):
+    """Convolutions on one half of the channels, then both halves alternating.
+
+    From `ShuffleNetV2 <https://arxiv.org/abs/1807.11164>`_. With stride 2 both halves are
+    convolutions of the whole input.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels, an even number.
+        stride: 1 or 2.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; None for none.
+        act_cfg: Activation behind the 1x1 convolutions; None for none.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: The stride is another one, the channels change without one, or
+            ``out_channels`` is odd.
+
+    Shape:
+        (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> ShuffleUnitV2(24, 116, stride=2)(torch.rand(1, 24, 8, 8)).shape
+        torch.Size([1, 116, 4, 4])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        _check_widths('ShuffleUnitV2', in_channels, out_channels, stride)
+        if out_channels % 2:
+            raise ValueError(f'out_channels={out_channels} of ShuffleUnitV2 must be even')
+        half = out_channels // 2
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.branch1 = None
+        if stride > 1:
+            self.branch1 = Sequential(
+                _depthwise(in_channels, stride, **layers),
+                ConvModule(in_channels, half, 1, act_cfg=act_cfg, **layers),
+            )
+        self.branch2 = Sequential(
+            ConvModule(in_channels if stride > 1 else half, half, 1, act_cfg=act_cfg, **layers),
+            _depthwise(half, stride, **layers),
+            ConvModule(half, half, 1, act_cfg=act_cfg, **layers),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the branches and shuffles their channels."""
+        if self.branch1 is not None:
+            return _interleave(self.branch1(x), self.branch2(x))
+        # Chunks and not slices: their gradients are put together in one copy.
+        left, right = x.chunk(2, dim=1)
+        return _interleave(left, self.branch2(right))
+
+
+def _check_widths(unit: str, in_channels: int, out_channels: int, stride: int) -> None:
+    if stride not in (1, 2):
+        raise ValueError(f'stride={stride} of {unit} must be 1 or 2')
+    if stride == 1 and in_channels != out_channels:
+        raise ValueError(
+            f'in_channels={in_channels} and out_channels={out_channels} of {unit} must be the '
+            'same with stride=1'
+        )
+
+
+def _depthwise(channels: int, stride: int, **layers: dict | None) -> ConvModule:
+    return ConvModule(
+        channels, channels, 3, stride, padding=1, groups=channels, act_cfg=None, **layers
+    )
+
+
+# A graph tracer has no answer to the question for the memory format, so it takes this as one node.
+@torch.fx.wrap
+def _interleave(x: Tensor, y: Tensor) -> Tensor:
+    """The shuffle of two halves in one copy: x's first channel, y's first, x's second, ..."""
+    if y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous():
+        x, y = x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1)
+        return torch.stack((x, y), dim=4).flatten(3).permute(0, 3, 1, 2)
+    return torch.stack((x, y), dim=2).flatten(1, 2)
