@@ -1,0 +1,26 @@
+"""Training and testing: what ``tools/train.py`` and ``tools/test.py`` are made of.
+
+Everything here works with any config for mmdet, ours or not. mmdet itself is imported only when
+something is built.
+"""
+
+from mmblocks.engine.amp import BF16OptimWrapper
+from mmblocks.engine.checkpoints import guard_loaders, read_checkpoint
+from mmblocks.engine.config import find_config, load_config, merge_options
+from mmblocks.engine.errors import UserError, command
+from mmblocks.engine.launch import end_process_group
+from mmblocks.engine.runner import build_runner, prepare
+
+__all__ = [
+    'BF16OptimWrapper',
+    'UserError',
+    'build_runner',
+    'command',
+    'end_process_group',
+    'find_config',
+    'guard_loaders',
+    'load_config',
+    'merge_options',
+    'prepare',
+    'read_checkpoint',
+]

@@ -1,0 +1,183 @@
+"""From a config to a runner that is ready to go, or to an error that says why not."""
+
+from __future__ import annotations
+
+import copy
+import re
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS, build_from_cfg
+from mmengine.runner import Runner
+
+from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
+from mmblocks.engine.checkpoints import guard_loaders, read_checkpoint, weights
+from mmblocks.engine.data import check_data
+from mmblocks.engine.errors import UserError, warn
+from mmblocks.engine.fit import load_weights
+from mmblocks.engine.launch import start_process_group
+from mmblocks.engine.resume import check_training_goes_on, check_training_state, resume_latest
+
+Task = Literal['train', 'test']
+_PARTS = {
+    'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
+}
+_BAD_CALL = re.compile(r'unexpected keyword argument|missing \d+ required')
+_UNREGISTERED = re.compile(r"([^\s'\"]+) is not in the (\S+)::([\w ]+?) registry")
+
+
+def prepare(
+    cfg: Config,
+    *,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+) -> Config:
+    """Puts into a config what the command line of ``tools/train.py`` says.
+
+    Args:
+        cfg: The config; it is not changed.
+        work_dir: Folder for logs and checkpoints. By default the config's own, else
+            ``./work_dirs/<name of the config>``.
+        launcher: How the processes were started: ``'none'``, ``'pytorch'``, ``'slurm'`` or
+            ``'mpi'``.
+        amp: Whether to train in mixed precision.
+        auto_scale_lr: Whether to scale the learning rate by the batch size.
+        resume: Checkpoint to go on from, or ``'auto'`` for the latest in ``work_dir``.
+
+    Returns:
+        The changed config.
+
+    Raises:
+        UserError: An argument does not go with the config, or the checkpoint cannot be read.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.launcher = launcher
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(cfg.filename or 'config').stem))
+    if amp:
+        turn_on_amp(cfg)
+    if auto_scale_lr:
+        _turn_on_auto_scale_lr(cfg)
+    if resume == 'auto':
+        resume_latest(cfg)
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    return cfg
+
+
+def build_runner(cfg: Config, task: Task = 'train') -> Runner:
+    """Builds the runner of a prepared config after checking all that can be checked before.
+
+    Starts the process group that ``cfg.launcher`` asks for; end it with
+    `end_process_group`.
+
+    Args:
+        cfg: The config, as `prepare` gives it; it is not changed.
+        task: What the runner is for. ``'test'`` wants ``cfg.load_from`` to fill the whole model.
+
+    Returns:
+        The runner. Checkpoints that it reads cannot run code.
+
+    Raises:
+        UserError: A part of the config, a data file or a checkpoint is missing, the checkpoint
+            cannot be read, or it does not fit the model.
+
+    Example:
+        >>> from mmblocks.engine import build_runner, load_config, prepare
+        >>> cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+        >>> cfg = prepare(cfg, work_dir='work_dirs/try', amp=True)
+        >>> build_runner(cfg).train()  # doctest: +SKIP
+    """
+    cfg = copy.deepcopy(cfg)
+    lacking = [part for part in _PARTS[task] if cfg.get(part) is None]
+    if lacking:
+        raise UserError(f'the config has no {", ".join(lacking)}, so there is nothing to {task}')
+    if task == 'train':
+        check_optim_wrapper(cfg)
+    check_data(cfg, task)
+    guard_loaders()
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        resume_latest(cfg)
+    path = cfg.get('load_from')
+    checkpoint = read_checkpoint(path) if path else {}
+    resume = task == 'train' and cfg.get('resume', False)
+    if resume:
+        check_training_state(checkpoint, path)
+    start_process_group(cfg)
+    try:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    except (KeyError, TypeError, ValueError) as error:
+        raise_if_misconfigured(error)
+        raise
+    if checkpoint:
+        _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
+    if resume:
+        check_training_goes_on(checkpoint, path, runner)
+    return runner
+
+
+def raise_if_misconfigured(error: Exception) -> None:
+    """Raises a `UserError` for what MMEngine raises when it cannot build what a config says.
+
+    Args:
+        error: A ``KeyError`` about a ``type`` that no registry knows, a ``TypeError`` about the
+            arguments given for it, or the ``ValueError`` of DDP about SyncBN on the CPU. For any
+            other exception nothing happens.
+
+    Raises:
+        UserError: Says it in one line.
+    """
+    found = _UNREGISTERED.search(str(error))
+    if isinstance(error, KeyError) and found:
+        name, scope, kind = found.groups()
+        raise UserError(
+            f'type={name} is not in the {scope} registry of {kind}s; is it misspelt, or is its '
+            'module missing from custom_imports?'
+        ) from error
+    if isinstance(error, TypeError) and _BAD_CALL.search(str(error)):
+        calls = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+        while calls[-1].co_name in ('__init__', 'build_iter_from_epoch'):  # pass arguments on
+            calls.pop()
+        if calls[-1].co_filename == build_from_cfg.__code__.co_filename:
+            raise UserError(f'the config does not fit: {error}') from error
+    if isinstance(error, ValueError) and 'SyncBatchNorm layers only' in str(error):
+        raise UserError(
+            "SyncBN needs GPUs; on the CPU take norm_cfg=dict(type='BN'), or one process, where "
+            'MMEngine takes BN by itself'
+        ) from error
+
+
+def _turn_on_auto_scale_lr(cfg: Config) -> None:
+    scale = cfg.get('auto_scale_lr') or {}
+    for key in ('enable', 'base_batch_size'):
+        if key not in scale:
+            raise UserError(f'--auto-scale-lr needs auto_scale_lr.{key} in the config')
+    cfg.auto_scale_lr.enable = True
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
+        if str(scheduler.get('type')).endswith('OneCycleLR'):
+            warn('--auto-scale-lr does not reach OneCycleLR, whose eta_max sets the rate')
+
+
+def _check_fit(
+    runner: Runner, checkpoint: dict[str, Any], path: str, in_full: bool, alone: bool
+) -> None:
+    """Loads the checkpoint into the model once ahead of the runner, and looks at what matched.
+
+    ``in_full`` wants every tensor of the model filled, ``alone`` none left over.
+    """
+    fit = load_weights(runner.model, weights(checkpoint, path))
+    if fit.matched == 0 or (in_full and not fit.fills_model) or (alone and fit.unexpected):
+        raise UserError(f'{path} does not fit {runner.model_name}: {fit}')
+    if not fit.fills_model:
+        warn(f'{path} fits {runner.model_name} in part: {fit}')
+    elif fit.unexpected:
+        warn(f'{path} holds more than {runner.model_name} takes: {fit}')

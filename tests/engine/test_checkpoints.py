@@ -1,0 +1,200 @@
+"""What is wrong with a checkpoint is said in one line, and no code in it runs on any way."""
+
+import http.server
+import os
+import pickle
+import threading
+import zipfile
+from functools import partial
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+from torch import nn
+
+from mmblocks.engine import UserError, guard_loaders, read_checkpoint
+from mmblocks.engine.checkpoints import weights_only
+
+
+class Evil:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.marker}',)
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / 'good.pth'
+    torch.save(dict(state_dict=nn.Linear(64, 64).state_dict(), meta=dict(epoch=1)), path)
+    return path
+
+
+@pytest.fixture
+def evil(tmp_path):
+    path, marker = tmp_path / 'evil.pth', tmp_path / 'code-ran'
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=Evil(marker)), path)
+    yield path
+    assert not marker.exists()
+
+
+def refusal(path):
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(str(path))
+    message = str(caught.value)
+    assert '\n' not in message
+    assert str(path) in message
+    return message
+
+
+def test_a_good_checkpoint_is_read(good):
+    assert read_checkpoint(str(good))['meta'] == dict(epoch=1)
+
+
+def test_a_checkpoint_of_the_old_format_is_read(good, tmp_path):
+    content = torch.load(good)
+    torch.save(content, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    read = read_checkpoint(str(tmp_path / 'old.pth'))
+    assert torch.equal(read['state_dict']['weight'], content['state_dict']['weight'])
+
+
+def test_a_missing_file_is_answered_with_near_ones(good, tmp_path):
+    assert refusal(tmp_path / 'god.pth').endswith('did you mean good.pth?')
+    assert f'the latest checkpoint in it is {good}' in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        (b'', 'is empty (0 bytes)'),
+        (b'<!DOCTYPE html>\n<html>Forbidden</html>', 'is a web page'),
+        (b'\n <html><body>', 'is a web page'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'is a Git LFS pointer'),
+        (b'hello world\n', 'is no checkpoint that torch can read'),
+        (b'\x00' * 1000, 'is no checkpoint that torch can read'),
+    ],
+)
+def test_what_is_no_checkpoint_is_recognised(content, expected, tmp_path):
+    (tmp_path / 'a.pth').write_bytes(content)
+    assert expected in refusal(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('part', [0.02, 0.5, 0.99])
+def test_a_truncated_file_is_recognised(part, good):
+    content = good.read_bytes()
+    good.write_bytes(content[: int(len(content) * part)])
+    assert 'is truncated: its end is missing' in refusal(good)
+
+
+@pytest.mark.parametrize('part', [0.5, 0.99])
+def test_a_truncated_file_of_the_old_format_is_recognised(part, good, tmp_path):
+    torch.save(torch.load(good), tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'old.pth').read_bytes()
+    (tmp_path / 'old.pth').write_bytes(content[: int(len(content) * part)])
+    assert 'is truncated or damaged' in refusal(tmp_path / 'old.pth')
+
+
+def test_flipped_bytes_inside_are_recognised(good):
+    with zipfile.ZipFile(good) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    content = bytearray(good.read_bytes())
+    content[largest.header_offset + 1000] ^= 255
+    good.write_bytes(content)
+    assert f'the checksum of {largest.filename}' in refusal(good)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(dict(a=torch.ones(3)), tmp_path / 'a.pth')
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_checkpoint(str(tmp_path / 'a.pth'))['a'], torch.ones(3))
+
+
+@pytest.mark.parametrize('content', [[1, 2], dict(meta=1), torch.ones(2), dict(state_dict={})])
+def test_a_file_without_weights_is_recognised(content, tmp_path):
+    torch.save(content, tmp_path / 'a.pth')
+    assert 'holds no weights' in refusal(tmp_path / 'a.pth')
+
+
+def test_code_in_a_checkpoint_is_refused_by_name(evil):
+    assert f'is refused: it asks for {os.system.__module__}.system' in refusal(evil)
+
+
+def test_code_behind_getattr_is_refused(tmp_path):
+    class Behind:
+        def __reduce__(self):
+            return getattr, (torch.Tensor, '__init_subclass__')
+
+    torch.save(dict(a=torch.ones(1), b=Behind()), tmp_path / 'a.pth')
+    assert "is refused: it asks for getattr(<class 'torch.Tensor'>" in refusal(tmp_path / 'a.pth')
+
+
+def test_a_plain_pickle_with_code_is_refused(tmp_path):
+    marker = tmp_path / 'code-ran'
+    for protocol in (0, 2, 5):
+        (tmp_path / 'a.pkl').write_bytes(pickle.dumps(Evil(marker), protocol))
+        refusal(tmp_path / 'a.pkl')
+    assert not marker.exists()
+
+
+def test_mmengines_own_loaders_are_guarded(evil, good):
+    guard_loaders()
+    guard_loaders()
+    with pytest.raises(UserError, match='is refused'):
+        load_checkpoint(nn.Linear(1, 1), str(evil))
+    model = nn.Linear(64, 64)
+    load_checkpoint(model, str(good))
+    assert torch.equal(model.weight, torch.load(good)['state_dict']['weight'])
+
+
+def test_a_loader_that_falls_back_to_unsafe_loading_is_guarded(evil):
+    def load_from_fallback(filename, map_location=None):
+        return torch.load(filename.removeprefix('fallback://'), map_location, weights_only=False)
+
+    CheckpointLoader.register_scheme('fallback://', load_from_fallback, force=True)
+    guard_loaders()
+    with pytest.raises(UserError, match='is refused'):
+        CheckpointLoader.load_checkpoint(f'fallback://{evil}')
+
+
+def test_a_download_is_guarded(evil, good, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            """Says nothing."""
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f'http://127.0.0.1:{server.server_port}'
+        assert read_checkpoint(f'{address}/good.pth')['meta'] == dict(epoch=1)
+        assert 'is refused' in refusal(f'{address}/evil.pth')
+        assert 'cannot load' in refusal(f'{address}/gone.pth')
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_environment_is_as_before(monkeypatch):
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    before = dict(os.environ)
+    with weights_only():
+        assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ
+    assert dict(os.environ) == before
+
+
+def test_torchvision_weights_load_without_torchvision(good, tmp_path, monkeypatch):
+    """From torch's cache here; a download goes to the same place."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr('mmblocks.engine.torchvision_scheme.find_spec', lambda name: None)
+    cache = tmp_path / 'hub' / 'checkpoints'
+    cache.mkdir(parents=True)
+    good.rename(cache / 'resnet18-f37072fd.pth')  # the name of the file that torchvision offers
+    guard_loaders()
+    assert read_checkpoint('torchvision://resnet18')['meta'] == dict(epoch=1)
+    with pytest.raises(UserError, match=r'torchvision://resnet19 is not known .* mean resnet1'):
+        read_checkpoint('torchvision://resnet19')

@@ -1,0 +1,272 @@
+"""tools/train.py as a user runs it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mmblocks.engine import end_process_group
+from tests.engine.tiny_run import EPOCHS, ROOT, environment, shell, tool, torchrun, trained
+
+HOOKS = """
+import os
+import time
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Crash(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == 1:
+            raise RuntimeError('rank 1 has had enough')
+
+
+@HOOKS.register_module()
+class Wait(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        open('training', 'w').close()
+        time.sleep(0.2)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of its own with the config and, by a link, the data of the trained run."""
+    source, _ = trained()
+    (tmp_path / 'tiny.py').write_text((source / 'tiny.py').read_text())
+    (tmp_path / 'data').symlink_to(source / 'data')
+    return tmp_path
+
+
+@pytest.fixture
+def checkpoint():
+    return trained()[0] / 'work' / f'epoch_{EPOCHS}.pth'
+
+
+def with_hook(folder, name, **loader):
+    (folder / 'slow_hooks.py').write_text(HOOKS)
+    (folder / 'hooked.py').write_text(
+        "_base_ = './tiny.py'\n"
+        "custom_imports = dict(imports=['slow_hooks'])\n"
+        f"custom_hooks = [dict(type='{name}')]\n"
+        f'train_dataloader = {loader!r}\n'
+        'train_cfg = dict(max_epochs=100)\n'
+    )
+
+
+def resume(folder, path, *options, epochs=EPOCHS + 1):
+    changes = [f'train_cfg.max_epochs={epochs}', 'train_cfg.val_interval=1', *options]
+    return tool(
+        'train',
+        'tiny.py',
+        *('--work-dir', 'work', '--resume', path, '--cfg-options', *changes),
+        folder=folder,
+    )
+
+
+def test_training_learns_and_says_so():
+    folder, outcome = trained()
+    assert outcome.err == ''
+    assert outcome.metrics('val')['coco/bbox_mAP_50'] > 0.2
+    assert (folder / 'work' / f'epoch_{EPOCHS}.pth').is_file()
+
+
+def test_resuming_goes_on_where_it_stopped(folder, checkpoint):
+    outcome = resume(folder, checkpoint)
+    assert outcome.code == 0, outcome.out[-2000:]
+    assert f'resumed epoch: {EPOCHS}' in outcome.out
+    # The schedule of the checkpoint ran out, and so did the changes that it makes.
+    assert outcome.metrics('val') == pytest.approx(trained()[1].metrics('val'), abs=0.05)
+    again = resume(folder, folder / 'work' / f'epoch_{EPOCHS + 1}.pth')
+    assert 'nothing is left to train' in again.err
+
+
+def test_mixed_precision_trains_accumulates_and_resumes(folder):
+    changes = ['optim_wrapper.accumulative_counts=2', 'optim_wrapper.clip_grad.max_norm=1.0']
+    for epochs, resumed in ((1, []), (2, ['--resume'])):
+        outcome = tool(
+            'train',
+            'tiny.py',
+            *('--amp', *resumed, '--cfg-options', f'train_cfg.max_epochs={epochs}', *changes),
+            'default_hooks.checkpoint.interval=1',
+            folder=folder,
+        )
+        assert outcome.code == 0, outcome.out[-2000:]
+        assert "type='BF16OptimWrapper'" in outcome.out
+        assert 'grad_norm: ' in outcome.out
+    work = folder / 'work_dirs' / 'tiny'
+    assert outcome.err.startswith(f'resuming from {work / "epoch_1.pth"}')
+    first, second = (torch.load(work / f'epoch_{i}.pth', weights_only=False) for i in (1, 2))
+    steps = [next(iter(c['optimizer']['state'].values()))['step'] for c in (first, second)]
+    assert steps == [2, 4]  # 3 iterations an epoch, an update every second and at the end
+    assert all(value.dtype != torch.bfloat16 for value in second['state_dict'].values())
+
+
+def test_a_checkpoint_of_another_model_is_refused(folder, checkpoint):
+    outcome = resume(folder, checkpoint, 'model.backbone.base_channels=16')
+    assert outcome.code == 2
+    assert f'{checkpoint} does not fit RetinaNet: ' in outcome.last_error
+    assert ' of another shape (backbone.conv1.weight: checkpoint [8, 3, 7, 7]' in outcome.last_error
+    assert 'resumed epoch' not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        (lambda c: c['state_dict'].update(extra=torch.ones(1)), '1 not in the model (extra)'),
+        (lambda c: c['state_dict'].pop('backbone.conv1.weight'), '1 missing (backbone.conv1'),
+        (lambda c: c.pop('optimizer'), 'cannot be resumed: it holds no optimizer'),
+        (
+            lambda c: c['optimizer']['param_groups'][0]['params'].pop(),
+            "cannot be resumed: loaded state dict contains a parameter group that doesn't match",
+        ),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(change, expected, folder, checkpoint):
+    content = torch.load(checkpoint, weights_only=False)
+    change(content)
+    torch.save(content, folder / 'changed.pth')
+    outcome = resume(folder, 'changed.pth')
+    assert outcome.code == 2
+    assert expected in outcome.last_error
+
+
+def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
+    outcome = resume(folder, checkpoint, 'optim_wrapper.optimizer.type=SGD')
+    assert outcome.code == 2
+    assert 'its optimizer was no SGD, which has dampening, momentum' in outcome.last_error
+
+
+def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
+    options = f'load_from={checkpoint}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
+    assert outcome.code == 0, outcome.out[-2000:]
+    assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
+    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [2,' in outcome.err
+
+
+def test_fine_tuning_from_what_does_not_fit_at_all_is_refused(folder):
+    torch.save(dict(state_dict={'fc.weight': torch.ones(2)}), folder / 'other.pth')
+    outcome = tool('train', 'tiny.py', '--cfg-options', 'load_from=other.pth', folder=folder)
+    assert outcome.code == 2
+    assert 'other.pth does not fit RetinaNet: 0 of 120 tensors' in outcome.last_error
+
+
+def test_averaged_weights_train_and_resume(folder):
+    (folder / 'ema.py').write_text(
+        "_base_ = './tiny.py'\n"
+        "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01)]\n"
+    )
+    for epochs in (2, 4):
+        options = [f'train_cfg.max_epochs={epochs}', 'work_dir=work']
+        outcome = tool('train', 'ema.py', '--resume', '--cfg-options', *options, folder=folder)
+        assert outcome.code == 0, outcome.out[-2000:]
+    assert 'resumed epoch: 2' in outcome.out
+    content = torch.load(folder / 'work' / 'epoch_4.pth', weights_only=False)
+    assert content['ema_state_dict']['steps'] == 12
+    tested = tool('test', 'ema.py', 'work/epoch_4.pth', folder=folder)
+    assert tested.metrics('test') == outcome.metrics('val')
+    plain = tool('train', 'tiny.py', '--resume', 'work/epoch_4.pth', folder=folder)
+    assert 'holds averaged weights (EMA), but the config has no EMAHook' in plain.err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['tinny.py'], 'config not found: tinny.py; did you mean tiny.py?'),
+        (['tiny.py', '--resume', 'gone.pth'], 'checkpoint not found: gone.pth'),
+        (['tiny.py', '--launcher', 'pytorch'], '--launcher pytorch needs torchrun'),
+        (['tiny.py', '--auto-scale-lr'], '--auto-scale-lr needs auto_scale_lr.enable'),
+        (['tiny.py', '--cfg-options', 'lr'], "--cfg-options takes KEY=VALUE pairs, not ['lr']"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    outcome = tool('train', *arguments, folder=folder)
+    assert outcome.code == 2
+    assert expected in outcome.last_error
+    assert 'Traceback' not in outcome.out
+
+
+def test_the_traceback_is_there_for_those_who_ask(folder, monkeypatch):
+    monkeypatch.setenv('MMBLOCKS_DEBUG', '1')
+    assert 'Traceback' in tool('train', 'tinny.py', folder=folder).err
+
+
+def test_from_the_shell_the_exit_code_is_2_and_the_error_one_line(folder):
+    outcome = shell(sys.executable, ROOT / 'tools' / 'train.py', 'tinny.py', folder=folder)
+    assert outcome.code == 2
+    assert outcome.err == 'error: config not found: tinny.py; did you mean tiny.py?\n'
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_same_metrics(folder):
+    outcome = torchrun('train', 'tiny.py', '--launcher', 'pytorch', folder=folder)
+    assert outcome.code == 0, outcome.out[-3000:]
+    assert 'Distributed training: True' in outcome.out
+    assert outcome.metrics('val').keys() == trained()[1].metrics('val').keys()
+    assert 'destroy_process_group' not in outcome.err  # torch warns if it was forgotten
+    assert not (folder / '.dist_test').exists()
+    saved = folder / 'work_dirs' / 'tiny' / 'epoch_2.pth'
+    assert tool('test', 'tiny.py', saved, folder=folder).code == 0
+
+
+def test_sync_bn_is_refused_in_a_process_group_of_cpus(folder, monkeypatch):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    group = dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    for name, value in group.items():
+        monkeypatch.setenv(name, str(value))
+    norm = 'model.backbone.norm_cfg.type=SyncBN'
+    try:
+        outcome = tool(
+            'train', 'tiny.py', '--launcher', 'pytorch', '--cfg-options', norm, folder=folder
+        )
+    finally:
+        end_process_group()
+    assert outcome.code == 2
+    assert 'error: SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
+
+
+@pytest.mark.slow
+def test_a_crash_in_one_process_ends_all(folder):
+    with_hook(folder, 'Crash')
+    start = time.monotonic()
+    outcome = torchrun('train', 'hooked.py', '--launcher', 'pytorch', folder=folder)
+    assert outcome.code not in (0, None)
+    assert 'rank 1 has had enough' in outcome.err
+    assert time.monotonic() - start < 200  # and does not wait for the other
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == 'win32', reason='there are no POSIX signals')
+def test_interrupting_leaves_nobody_behind(folder):
+    with_hook(folder, 'Wait', num_workers=1, persistent_workers=True)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools' / 'train.py'), 'hooked.py'],
+        cwd=folder,
+        env={**environment(), 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not (folder / 'training').exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.endswith('interrupted\n')
+    assert 'Traceback' not in err
+    time.sleep(1)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # its group is empty

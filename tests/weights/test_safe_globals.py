@@ -1,0 +1,289 @@
+"""MMEngine's checkpoints load with weights_only=True, and code in a file does not run."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+from torch.serialization import clear_safe_globals, get_safe_globals, safe_globals
+
+from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
+
+SCHEDULERS = {
+    'one cycle': [dict(type='OneCycleLR', eta_max=0.1, total_steps=4)],
+    'one cycle, linear': [
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=4, anneal_strategy='linear')
+    ],
+    'linear, then steps': [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=2),
+        dict(type='MultiStepLR', milestones=[1, 2]),
+    ],
+    'cosine': [dict(type='CosineAnnealingLR', T_max=4)],
+    'cosine with restarts': [
+        dict(type='CosineRestartLR', periods=[2, 2], restart_weights=[1, 0.5], eta_min=0)
+    ],
+    'polynomial': [dict(type='PolyLR', power=0.9)],
+    'exponential': [dict(type='ExponentialLR', gamma=0.9)],
+    'plateau': [dict(type='ReduceOnPlateauLR', monitor='numpy/score')],
+    'momentum': [dict(type='CosineAnnealingMomentum', T_max=4)],
+}
+
+
+class Model(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+
+    def forward(self, inputs, mode='loss'):
+        y = self.net(torch.stack(inputs))
+        return dict(loss=y.pow(2).sum()) if mode == 'loss' else [y]
+
+
+class Data(BaseDataset):
+    METAINFO = dict(classes=('a', 'b'))
+
+    def load_data_list(self):
+        return [dict(inputs=torch.randn(2)) for _ in range(4)]
+
+
+class Score(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        return dict(score=np.float64(0.5), half=np.float32(0.25))
+
+
+@pytest.fixture(autouse=True)
+def _isolated():
+    scopes = dict(DefaultScope._instance_dict)
+    allowed = get_safe_globals()
+    clear_safe_globals()
+    yield
+    clear_safe_globals()
+    torch.serialization.add_safe_globals(allowed)
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(scopes)
+
+
+def config(folder, param_scheduler, **changes):
+    pipeline = [lambda sample: dict(inputs=sample['inputs'])]
+    data = Data(metainfo=ConfigDict(nested=ConfigDict(a=1)), pipeline=pipeline)
+    loader = dict(
+        batch_size=2,
+        dataset=data,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    return dict(
+        model=Model(),
+        work_dir=str(folder),
+        # Runners of one name and second would share their log.
+        experiment_name=f'{folder.name} {"resumed" if changes.get("resume") else "first"}',
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        val_dataloader=loader,
+        val_cfg=dict(),
+        val_evaluator=Evaluator(Score(prefix='numpy')),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        param_scheduler=param_scheduler,
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook', interval=1, save_best='numpy/score', rule='greater'
+            )
+        ),
+        **changes,
+    )
+
+
+def equal(a, b):
+    """Whether two checkpoints hold the same, however deep."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, HistoryBuffer):
+        return type(b) is HistoryBuffer and equal(a.data, b.data)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize('name', SCHEDULERS)
+def test_real_checkpoints_load_and_resume(name, tmp_path):
+    changes = dict(custom_hooks=[dict(type='EMAHook', ema_type='ExponentialMovingAverage')])
+    Runner(**config(tmp_path, SCHEDULERS[name], **changes)).train()
+    path = tmp_path / 'epoch_2.pth'
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+
+    allow_mmengine_checkpoints()
+    safe = torch.load(path, weights_only=True)
+    assert equal(torch.load(path, weights_only=False), safe)
+    assert {'ema_state_dict', 'optimizer', 'param_schedulers', 'message_hub'} <= set(safe)
+    assert safe['meta']['dataset_meta']['nested'] == dict(a=1)
+
+    longer = config(tmp_path, SCHEDULERS[name], load_from=str(path), resume=True, **changes)
+    longer['train_cfg']['max_epochs'] = 3
+    runner = Runner(**longer)
+    runner.train()
+    assert runner.epoch == 3
+    assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 6
+
+
+def test_the_state_of_mixed_precision_loads(tmp_path):
+    state = dict(optimizer=dict(loss_scaler=torch.amp.GradScaler('cpu').state_dict()))
+    torch.save(state, tmp_path / 'amp.pth')
+    allow_mmengine_checkpoints()
+    assert torch.load(tmp_path / 'amp.pth', weights_only=True) == state
+
+
+@pytest.mark.parametrize('code', '?bhilqBHILQefdSU')
+def test_numpy_arrays_and_scalars_of_all_plain_types_load(code, tmp_path):
+    array = np.array([[1, 0], [0, 1]]).astype(code)
+    torch.save([array, array[0, 0]], tmp_path / 'numpy.pth')
+    allow_mmengine_checkpoints()
+    loaded, scalar = torch.load(tmp_path / 'numpy.pth', weights_only=True)
+    assert loaded.dtype == array.dtype
+    assert np.array_equal(loaded, array)
+    assert scalar == array[0, 0]
+
+
+def test_files_of_numpy_1_and_numpy_2_load(tmp_path):
+    # Only the name of the module in the file matters, so it is written as text.
+    torch.save(np.float64(0.5), tmp_path / 'scalar.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'scalar.pth').read_bytes()
+    allow_mmengine_checkpoints()
+    for new in (b'cnumpy.core.multiarray\n', b'cnumpy._core.multiarray\n'):
+        changed = content.replace(b'cnumpy._core.multiarray\n', new)
+        changed = changed.replace(b'cnumpy.core.multiarray\n', new)
+        assert new in changed
+        (tmp_path / 'other.pth').write_bytes(changed)
+        assert torch.load(tmp_path / 'other.pth', weights_only=True) == 0.5
+
+
+def test_allowing_twice_adds_nothing():
+    allow_mmengine_checkpoints()
+    once = set(get_safe_globals())
+    allow_mmengine_checkpoints()
+    assert set(get_safe_globals()) == once
+
+
+def test_it_outlasts_the_allow_lists_of_others(tmp_path):
+    torch.save([HistoryBuffer([1.0], [1]), np.float64(1)], tmp_path / 'a.pth')
+    allow_mmengine_checkpoints()
+    with safe_globals([HistoryBuffer, np.dtype, np.ndarray, type(np.dtype('f8'))]):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+    torch.load(tmp_path / 'a.pth', weights_only=True)
+
+
+class Call:
+    """An object whose pickle asks for a call."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+    def __call__(self):
+        """So that pickle takes it for something that can be called."""
+
+
+def hostile(name, marker):
+    methods = Call(getattr, HistoryBuffer, 'min')
+    return {
+        'os.system': Call(os.system, f'touch {marker}'),
+        'eval': Call(eval, f"open('{marker}', 'w')"),
+        'exec': Call(exec, f"open('{marker}', 'w')"),
+        'open': Call(open, str(marker), 'w'),
+        'getattr of a dict': Call(getattr, dict, 'get'),
+        'getattr of an allowed class': Call(getattr, HistoryBuffer, '__init__'),
+        'getattr of what getattr gave': Call(getattr, methods, '__globals__'),
+        'getattr of a module': Call(getattr, Call(__import__, 'os'), 'system'),
+        'getattr of an instance': Call(getattr, HistoryBuffer(), 'update'),
+        'getattr of a string': Call(getattr, 'text', '__class__'),
+        'getattr with a default': Call(getattr, HistoryBuffer, 'absent', 1),
+        'a private function of a scheduler': Call(getattr, OneCycleParamScheduler, '__init__'),
+        'a call of an allowed function': Call(methods, HistoryBuffer()),
+        'an instance of a scheduler': Call(OneCycleParamScheduler, None, 'lr'),
+        'an array of objects': np.array([Call(os.system, f'touch {marker}')], dtype=object),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'os.system',
+        'eval',
+        'exec',
+        'open',
+        'getattr of a dict',
+        'getattr of an allowed class',
+        'getattr of what getattr gave',
+        'getattr of a module',
+        'getattr of an instance',
+        'getattr of a string',
+        'getattr with a default',
+        'a private function of a scheduler',
+        'a call of an allowed function',
+        'an instance of a scheduler',
+        'an array of objects',
+    ],
+)
+@pytest.mark.parametrize('new_format', [True, False])
+def test_a_file_cannot_run_code(name, new_format, tmp_path):
+    marker = tmp_path / 'code-ran'
+    path = tmp_path / 'hostile.pth'
+    content = dict(state_dict={}, meta=hostile(name, marker))
+    torch.save(content, path, _use_new_zipfile_serialization=new_format)
+    allow_mmengine_checkpoints()
+    with pytest.raises((pickle.UnpicklingError, AttributeError, TypeError)):
+        torch.load(path, weights_only=True)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize('name', ['os.system', 'eval', 'exec', 'open'])
+def test_the_same_file_does_run_code_without_weights_only(name, tmp_path):
+    marker = tmp_path / 'code-ran'
+    torch.save(hostile(name, marker), tmp_path / 'hostile.pth')
+    torch.load(tmp_path / 'hostile.pth', weights_only=False)
+    assert marker.exists()
+
+
+def test_a_history_in_a_file_does_not_change_the_histories_of_the_process(tmp_path):
+    class Poisoned(HistoryBuffer):
+        def __reduce__(self):
+            state = dict(self.__dict__, statistics_methods={'mean': HistoryBuffer.min})
+            return HistoryBuffer, (), state
+
+    torch.save(Poisoned([1.0, 3.0], [1, 1]), tmp_path / 'history.pth')
+    allow_mmengine_checkpoints()
+    loaded = torch.load(tmp_path / 'history.pth', weights_only=True)
+    assert loaded.statistics('mean') == 2.0
+    assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2.0
+
+
+def test_a_restored_history_goes_on(tmp_path):
+    history = HistoryBuffer([1.0, 3.0], [1, 1], max_length=3)
+    torch.save(history, tmp_path / 'history.pth')
+    allow_mmengine_checkpoints()
+    loaded = torch.load(tmp_path / 'history.pth', weights_only=True)
+    for value in (5.0, 7.0):
+        loaded.update(value)
+    assert loaded.data[0].tolist() == [3.0, 5.0, 7.0]
+    torch.save(loaded, tmp_path / 'again.pth')
+    again = torch.load(tmp_path / 'again.pth', weights_only=True)
+    assert equal(loaded, again)
