@@ -14,6 +14,8 @@ except ImportError as error:
         'compiled ops'
     ) from error
 
+from mmengine.config.utils import MODULE2PACKAGE
+
 from mmblocks import backbones, hooks, layers, necks
 from mmblocks.backbones import *  # noqa: F403 - the list of names stands there, once
 from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
@@ -21,6 +23,11 @@ from mmblocks.hooks import *  # noqa: F403
 from mmblocks.layers import *  # noqa: F403
 from mmblocks.necks import *  # noqa: F403
 from mmblocks.version import __version__
+
+# MMEngine resolves 'mmblocks::...' only for packages on this list, and looks up a folder by the
+# name of the distribution, which is wrong for an editable install. A module's name makes it ask
+# the import system instead.
+MODULE2PACKAGE.setdefault('mmblocks', 'mmblocks.version')
 
 del mmcv, mmengine
 

@@ -1,0 +1,44 @@
+# Every target but clean and help first sets up what it needs; see CONTRIBUTING.md.
+#   PYTHON=/path/to/python   the Python to make .venv with (3.10 to 3.12)
+#   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo`
+
+.DEFAULT_GOAL := help
+.PHONY: help demo transfer test lint format setup clean
+
+BIN := .venv/bin
+SETUP := @sh tools/bootstrap/run.sh
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\): *## */  make \1\t/p' Makefile
+
+demo:  ## train a small detector on generated scenes of digits and show what it finds
+	$(SETUP) demo
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+transfer:  ## fine-tune on new digits, frozen at several depths, and compare
+	$(SETUP) demo
+	@$(BIN)/python tools/transfer.py $(ARGS)
+
+test:  ## lint, then run all tests
+	$(SETUP) test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest $(ARGS)
+
+lint:  ## run ruff's checks
+	$(SETUP) lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format:  ## mend with ruff what it can mend
+	$(SETUP) lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup:  ## only set up: the environment .venv with everything that demo and test need
+	$(SETUP) test
+
+clean:  ## remove the environment, the peers and what builds left; data and work_dirs stay
+	rm -rf .venv .peers .peers.new .setup.log build dist *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage
+	find mmblocks tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +
