@@ -1,0 +1,11 @@
+# Pre-training for the transfer example: scenes of the digits 0 to 4.
+_base_ = 'retinanet_ghostnet_fpn_digits.py'
+data_root = 'data/digits_0-4/'
+metainfo = dict(classes=('0', '1', '2', '3', '4'))
+dataset = dict(data_root=data_root, metainfo=metainfo)
+model = dict(bbox_head=dict(num_classes=5))
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
+test_evaluator = val_evaluator

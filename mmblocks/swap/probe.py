@@ -1,0 +1,99 @@
+"""Running parts of a detector on one small picture, to see what maps they give."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor
+
+# Large enough for the four extra levels of SSD's neck.
+_IMAGE_SIZE = 512
+
+
+class Maps(NamedTuple):
+    """The maps that a part gives.
+
+    Attributes:
+        channels: Channels of each.
+        strides: Image pixels per pixel of each.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Says it in words."""
+        channels = ', '.join(map(str, sorted(set(self.channels))))
+        strides = ', '.join(map(str, self.strides))
+        return f'{len(self.strides)} of {channels} channels with strides {strides}'
+
+
+class Probe(NamedTuple):
+    """What running a part has shown.
+
+    Attributes:
+        maps: The maps that it gives.
+        parameters: How many parameters it has.
+        frozen: How many of them get no gradient.
+    """
+
+    maps: Maps
+    parameters: int
+    frozen: int
+
+
+def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
+    """Builds parts of a detector and runs a picture through them, one behind the other.
+
+    On the meta device, which takes no time and no memory, or where a part cannot be built or run
+    there, on the CPU.
+
+    Args:
+        parts: Their configs, the backbone first. They are not changed.
+        scope: The scope in which names without a prefix are looked up, such as ``'mmdet'``.
+
+    Returns:
+        What each part gives.
+
+    Raises:
+        Exception: Whatever building or running a part raises on the CPU.
+    """
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            return _probe(parts, 'meta')
+        except Exception:  # operators without a meta kernel, nets that read a tensor's value
+            return _probe(parts, 'cpu')
+
+
+@torch.no_grad()
+def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> list[Probe]:
+    found = []
+    in_channels = parts[0].get('in_channels', 3)
+    x: Any = torch.zeros(1, in_channels, _IMAGE_SIZE, _IMAGE_SIZE, device=device)
+    for part in parts:
+        with torch.device(device):
+            module = MODELS.build(ConfigDict(copy.deepcopy(part)))
+        # On lines of their own: mmdet's nets do not return themselves.
+        module.eval()
+        x = module(x)
+        module.train()
+        parameters = list(module.parameters())
+        frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+        found.append(Probe(_maps(x), sum(p.numel() for p in parameters), frozen))
+    return found
+
+
+def _maps(outs: Any) -> Maps:
+    outs = (outs,) if isinstance(outs, Tensor) else outs
+    if not isinstance(outs, (list, tuple)) or not all(
+        isinstance(x, Tensor) and x.dim() == 4 for x in outs
+    ):
+        raise TypeError('it gives something else than feature maps')
+    return Maps(
+        tuple(x.shape[1] for x in outs), tuple(round(_IMAGE_SIZE / x.shape[-1]) for x in outs)
+    )

@@ -1,0 +1,199 @@
+"""Saying what a swap of the backbone has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mmblocks.engine import UserError
+from mmblocks.engine.errors import first_line
+
+from .detector import Inlet, dotted, head_strides, necks, type_name
+from .probe import Maps, probe
+from .text import inline
+
+# Mean and standard deviation, in RGB, for weights of torchvision and most others.
+_IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+
+
+class Side(NamedTuple):
+    """A detector, before or after the swap.
+
+    Attributes:
+        detector: Its config.
+        maps: What the backbone gives.
+        parameters: How many parameters the backbone has.
+        frozen: How many of them get no gradient.
+        behind_neck: What the neck gives; None if it could not be run, or there is none.
+        neck_error: Why the neck could not be run.
+    """
+
+    detector: Mapping[str, Any]
+    maps: Maps
+    parameters: int
+    frozen: int
+    behind_neck: Maps | None
+    neck_error: str = ''
+
+
+class Change(NamedTuple):
+    """A swap.
+
+    Attributes:
+        base: The base, as the user named it.
+        cfg: The base's whole config.
+        old: The detector before.
+        new: The detector after.
+        inlet: What takes the backbone's maps.
+        inputs: The arguments of it that changed.
+    """
+
+    base: str
+    cfg: Mapping[str, Any]
+    old: Side
+    new: Side
+    inlet: Inlet
+    inputs: Mapping[str, Any]
+
+
+def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
+    """Runs a picture through the backbone and the neck of a detector.
+
+    Args:
+        detector: The detector's config.
+        cfg: The whole config that holds it.
+
+    Raises:
+        UserError: The backbone cannot be built or run.
+    """
+    scope = cfg.get('default_scope') or 'mmdet'
+    chain = [part for _, part in necks(detector)]
+    error = ''
+    try:
+        backbone, *behind = probe([detector['backbone'], *chain], scope)
+    except Exception as neck_error:
+        error = first_line(neck_error)
+        try:
+            (backbone,), behind = probe([detector['backbone']], scope), []
+        except Exception as backbone_error:
+            raise UserError(
+                f'the backbone {type_name(detector["backbone"])} cannot be run: '
+                f'{first_line(backbone_error)}'
+            ) from backbone_error
+    return Side(detector, *backbone, behind[-1].maps if behind else None, error)
+
+
+def report(change: Change) -> str:
+    """Writes what was changed, one line or a few per matter."""
+    old, new = change.old, change.new
+    inputs = change.inputs.items()
+    matters = {
+        'base': [f'{change.base} ({type_name(old.detector)})'],
+        'backbone': [_call(old.detector['backbone']), f'-> {_call(new.detector["backbone"])}'],
+        'channels': [f'{_listed(old.maps.channels)} -> {_listed(new.maps.channels)}'],
+        'strides': [_strides(old.maps.strides, new.maps.strides)],
+        str(change.inlet.path[0]): [
+            f'{type_name(change.inlet.part)}: '
+            + ', '.join(f'{key} {change.inlet.part.get(key)} -> {value}' for key, value in inputs),
+            *_behind_neck(new),
+        ],
+        'heads': _heads(new),
+        'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
+        'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
+        'weights': [f'{_weights(new) or "none"}, was {_weights(old) or "none"}'],
+    }
+    width = max(map(len, matters)) + 2
+    return '\n'.join(
+        f'{"" if i else matter:<{width}}{line}'
+        for matter, lines in matters.items()
+        for i, line in enumerate(lines)
+    )
+
+
+def warnings(change: Change) -> list[str]:
+    """Lists what may go wrong in training if nothing else is changed."""
+    found = []
+    weights, load_from = _weights(change.new), change.cfg.get('load_from')
+    if change.new.frozen and not weights:
+        found.append(
+            f'{change.new.frozen:,} parameters are frozen at random values; give weights with '
+            '--checkpoint'
+        )
+    if load_from:
+        found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')
+    if weights and (images := _images(change)):
+        found.append(f'the base gives images as {images}; hold that against the new weights')
+    optim_wrapper = change.cfg.get('optim_wrapper') or {}
+    if constructor := optim_wrapper.get('constructor'):
+        found.append(
+            f'optim_wrapper.constructor={constructor!r} of the base may know the names of the old '
+            'backbone only'
+        )
+    return found
+
+
+def _behind_neck(new: Side) -> list[str]:
+    if new.behind_neck is not None:
+        return [f'gives {new.behind_neck}, unchanged']
+    return [f'was not run, so what it gives is not checked: {new.neck_error}'] * bool(
+        new.neck_error
+    )
+
+
+def _heads(new: Side) -> list[str]:
+    maps = new.behind_neck or new.maps
+    lines = []
+    for entry in head_strides(new.detector):
+        text = f'{dotted(entry.path)} {_listed(entry.values)}: unchanged'
+        if not new.neck_error:
+            fits = entry.fit(maps.strides)
+            text += ', fits the maps' if fits else ', not the strides of the maps, as in the base'
+        lines.append(text)
+    return lines or ['unchanged; they name no strides']
+
+
+def _strides(old: tuple[int, ...], new: tuple[int, ...]) -> str:
+    if old == new:
+        return f'{_listed(new)}, unchanged'
+    return f'{_listed(old)} -> {_listed(new)}; the neck did not use the others'
+
+
+def _frozen(side: Side) -> str:
+    if not side.frozen:
+        return 'nothing'
+    stages = side.detector['backbone'].get('frozen_stages', -1)
+    return f'{side.frozen:,} parameters' + (f' (frozen_stages={stages})' if stages >= 0 else '')
+
+
+def _weights(side: Side) -> str:
+    init_cfg = side.detector['backbone'].get('init_cfg') or []
+    for entry in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
+        if entry.get('type') == 'Pretrained':
+            return str(entry.get('checkpoint'))
+    return ''
+
+
+def _images(change: Change) -> str:
+    """Says how the detector gets its images, if that is not what most weights expect."""
+    cfg = change.old.detector.get('data_preprocessor') or change.cfg['model'].get(
+        'data_preprocessor', {}
+    )
+    cfg = cfg.get('data_preprocessor', cfg)
+    mean, std = cfg.get('mean'), cfg.get('std')
+    order = 'RGB' if cfg.get('bgr_to_rgb') else 'BGR'
+    if (mean, std, order) == (*_IMAGENET, 'RGB'):
+        return ''
+    return f'{order} with mean={mean} and std={std}' if mean else f'{order} from 0 to 255'
+
+
+def _call(part: Mapping[str, Any]) -> str:
+    options = {key: value for key, value in part.items() if key not in ('type', 'init_cfg')}
+    return f'{type_name(part)}({", ".join(f"{k}={inline(v)}" for k, v in options.items())})'
+
+
+def _millions(count: int) -> str:
+    return f'{count / 1e6:.2f} M'
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ', '.join(map(str, values))

@@ -1,0 +1,231 @@
+"""Writing a config that swaps the backbone of another one."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from mmblocks.engine import UserError, find_config, load_config
+from mmblocks.engine.errors import first_line
+
+from . import detector as parts
+from .detector import Inlet
+from .outputs import build, check_options, choose_outputs, explain_misfit
+from .report import Change, Side, measure, report, warnings
+from .text import assignment
+
+
+class Swap(NamedTuple):
+    """A config with another backbone, and what is to say about it.
+
+    Attributes:
+        text: The config.
+        report: What was changed, in lines for people.
+        warnings: What may go wrong in training if nothing else is changed.
+    """
+
+    text: str
+    report: str
+    warnings: list[str]
+
+
+def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathLike = '.') -> Swap:
+    """Writes a config that inherits from another one and swaps its backbone.
+
+    Nothing is taken for granted: the old backbone and neck are built and run to see what maps
+    they give, and so are the new ones, as MMEngine reads them from the written config.
+
+    Args:
+        base: Path of an mmdet config, or ``'mmdet::...'``.
+        backbone: Config of a backbone of mmblocks. Its ``out_indices`` may be left out.
+        folder: Where the config is going to stand; a ``base`` that is a path is written relative
+            to it.
+
+    Returns:
+        The config's text and what was changed. No file is written.
+
+    Raises:
+        UserError: The base has no backbone that can be swapped, or the new one does not fit.
+
+    Example:
+        >>> base = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+        >>> swap = swap_backbone(base, dict(type='mmblocks.MobileNetV3', arch='large'))
+        >>> print(swap.text)
+        # RetinaNet with mmblocks.MobileNetV3; tools/swap_backbone.py wrote this.
+        _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+        custom_imports = dict(imports=['mmblocks'])
+        model = dict(
+            # Trains from scratch until an init_cfg names weights to start from.
+            backbone=dict(_delete_=True, type='mmblocks.MobileNetV3', arch='large'),
+            # For maps of strides 4, 8, 16 and 32.
+            neck=dict(in_channels=[24, 40, 112, 960]),
+        )
+        <BLANKLINE>
+    """
+    backbone = _checked(backbone)
+    cfg = _without_scopes(load_config(base).to_dict())
+    path = parts.find_detector(cfg['model'])
+    old = measure(_at(cfg['model'], path), cfg)
+    inlet = parts.find_inlet(old.detector, old.maps.channels)
+    backbone, skipped = _fit(backbone, old.maps.strides, inlet)
+    inputs = {
+        inlet.key: inlet.value(build(backbone).out_channels),
+        **_moved_levels(inlet.part, skipped),
+    }
+
+    overrides, expected = _changes(cfg, path, backbone, inlet, inputs)
+    comments = _comments(path, backbone, inlet, old.maps.strides[skipped:])
+    title = f'# {parts.type_name(old.detector)} with {backbone["type"]}'
+
+    def text(base_path: str) -> str:
+        lines = (
+            f'{title}; tools/swap_backbone.py wrote this.',
+            assignment('_base_', base_path),
+            assignment('custom_imports', dict(imports=expected['custom_imports']['imports'])),
+            assignment('model', overrides, comments),
+        )
+        return '\n'.join(lines) + '\n'
+
+    result = _read_again(text(_base_path(base)), base)
+    if result != expected:
+        different = [
+            key for key in result.keys() | expected if result.get(key) != expected.get(key)
+        ]
+        raise RuntimeError(f'more than the backbone would change in {base}: {different}')
+    new = measure(_at(result['model'], path), result)
+    _hold_that_heads_see_no_difference(old, new, inlet)
+    change = Change(base, cfg, old, new, inlet, inputs)
+    return Swap(text(_base_path(base, Path(folder))), report(change), warnings(change))
+
+
+def _checked(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks a backbone's config and puts it in the order in which it is written."""
+    options = copy.deepcopy(dict(backbone))
+    name = str(options.pop('type', None)).removeprefix('mmblocks.')
+    check_options(name, options)
+    if isinstance(options.get('out_indices'), list):
+        options['out_indices'] = tuple(options['out_indices'])
+    return dict(type=f'mmblocks.{name}', **options)
+
+
+def _fit(
+    backbone: dict[str, Any], strides: tuple[int, ...], inlet: Inlet
+) -> tuple[dict[str, Any], int]:
+    """Chooses the outputs, and how many of the inlet's first inputs are left out.
+
+    A neck that skips its first levels can do without the maps that it skips.
+    """
+    skips = inlet.part.get('start_level', 0)
+    for skipped in dict.fromkeys((0, skips)):
+        fitting = choose_outputs(backbone, strides[skipped:])
+        if fitting is not None:
+            return _in_order(fitting), skipped
+    raise UserError(explain_misfit(backbone, strides, skips, str(inlet)))
+
+
+def _in_order(backbone: dict[str, Any]) -> dict[str, Any]:
+    last = {key: backbone[key] for key in ('frozen_stages', 'init_cfg') if key in backbone}
+    if last.get('frozen_stages') == -1:
+        del last['frozen_stages']
+    return {key: value for key, value in backbone.items() if key not in last} | last
+
+
+def _moved_levels(part: Mapping[str, Any], skipped: int) -> dict[str, int]:
+    """Gives the level numbers of a neck whose first inputs are left out."""
+    if not skipped:
+        return {}
+    end = part.get('end_level', -1)
+    return dict(start_level=0, **(dict(end_level=end - skipped) if end >= 0 else {}))
+
+
+def _changes(
+    cfg: dict[str, Any],
+    path: parts.Keys,
+    backbone: dict[str, Any],
+    inlet: Inlet,
+    inputs: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gives what to write as ``model``, and the whole config that must come of it."""
+    expected = copy.deepcopy(cfg)
+    detector = _at(expected['model'], path)
+    detector['backbone'] = backbone
+    _at(detector, inlet.path).update(inputs)
+    imports = expected.setdefault('custom_imports', {})
+    given = imports.get('imports', [])
+    given = [given] if isinstance(given, str) else list(given)
+    imports['imports'] = given if 'mmblocks' in given else [*given, 'mmblocks']
+
+    key, *deeper = inlet.path
+    # MMEngine merges dicts but replaces lists, which are therefore written whole.
+    part = detector[key] if deeper else inputs
+    overrides: dict[str, Any] = {'backbone': dict(_delete_=True, **backbone), key: part}
+    for outer in reversed(path):
+        overrides = {outer: overrides}
+    return overrides, expected
+
+
+def _comments(
+    path: parts.Keys, backbone: dict[str, Any], inlet: Inlet, strides: tuple[int, ...]
+) -> dict[tuple[str, ...], str]:
+    *first, last = map(str, strides)
+    listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
+    comments = {(*path, inlet.path[0]): f'For maps of {listed}.'}
+    if 'init_cfg' not in backbone:
+        comments[(*path, 'backbone')] = (
+            'Trains from scratch until an init_cfg names weights to start from.'
+        )
+    return comments
+
+
+def _base_path(base: str, folder: Path | None = None) -> str:
+    """Gives what to write as ``_base_``: from a folder or, without one, from anywhere."""
+    if '::' in base:
+        return base
+    path = find_config(base).resolve()
+    if folder is None:
+        return str(path)
+    relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
+    return relative if relative.startswith('.') else f'./{relative}'
+
+
+def _read_again(text: str, base: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'swapped.py')
+        path.write_text(text)
+        try:
+            return _without_scopes(Config.fromfile(path).to_dict())
+        except Exception as error:
+            raise UserError(f'no config can inherit from {base}: {first_line(error)}') from error
+
+
+def _without_scopes(value: Any) -> Any:
+    """Takes out the marks that MMEngine puts into what stems from another package."""
+    if isinstance(value, dict):
+        return {k: _without_scopes(inner) for k, inner in value.items() if k != '_scope_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_without_scopes, value))
+    return value
+
+
+def _hold_that_heads_see_no_difference(old: Side, new: Side, inlet: Inlet) -> None:
+    if old.behind_neck is None or old.behind_neck == new.behind_neck:
+        return
+    if new.behind_neck is None:
+        value = _at(new.detector, inlet.path)[inlet.key]
+        raise UserError(f'the {inlet} does not work with {inlet.key}={value}: {new.neck_error}')
+    raise UserError(
+        f'behind the {inlet}, the heads expect {old.behind_neck}, but they would get '
+        f'{new.behind_neck}'
+    )
+
+
+def _at(tree: Any, path: parts.Keys) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree

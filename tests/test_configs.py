@@ -1,0 +1,194 @@
+"""The configs that come with the package: they build, train, and name the weights they should."""
+
+import copy
+import functools
+import json
+import re
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+import mmblocks
+from mmblocks.catalog import build_on_meta
+from mmblocks.engine import find_config
+from mmblocks.swap import swap_backbone
+from tests.detecting import assert_it_trains, batch, build_detector
+
+ROOT = Path(__file__).resolve().parents[1] / 'configs'
+COCO = sorted((ROOT / 'coco').rglob('*.py'))
+DIGITS = sorted((ROOT / 'digits').glob('*.py'))
+# Their nets have no map of stride 4, so their heads start at another stride than the base's.
+WITH_OWN_STRIDES = {
+    'faster-rcnn_shufflenetv1_fpn_1x_coco.py',
+    'faster-rcnn_shufflenetv2_fpn_1x_coco.py',
+}
+
+every_config = pytest.mark.parametrize('path', [*COCO, *DIGITS], ids=lambda path: path.stem)
+every_coco_config = pytest.mark.parametrize('path', COCO, ids=lambda path: path.stem)
+
+
+@functools.cache
+def read(path):
+    return Config.fromfile(path)
+
+
+def own_text(path):
+    """What a config says itself, without its base."""
+    names = {}
+    exec(path.read_text(), names)
+    return {name: value for name, value in names.items() if name != '__builtins__'}
+
+
+def nets_in(paths, pattern):
+    types = (read(p).model.backbone.type for p in paths if re.match(pattern, p.name))
+    return {type_.removeprefix('mmblocks.') for type_ in types}
+
+
+def test_every_net_has_its_configs():
+    every = set(mmblocks.list_backbones())
+    assert nets_in(COCO, 'retinanet_') == every
+    assert nets_in(COCO, 'faster-rcnn_') == every
+    assert nets_in(COCO, 'mask-rcnn_') == {'ResNet', 'MobileNetV3'}
+    assert nets_in(DIGITS, 'retinanet_') == every
+
+
+@every_config
+def test_it_builds_and_trains_a_step(path, mmdet_models):
+    cfg = copy.deepcopy(read(path))
+    model = build_detector(cfg, mmdet_models)
+    assert type(model.backbone).__module__.startswith('mmblocks.')
+    roi_head = cfg.model.get('roi_head', {})
+    head = roi_head.get('bbox_head') or cfg.model.bbox_head
+    data = batch(head.num_classes, 'mask_head' in roi_head, shapes=[(3, 64, 64), (3, 60, 64)])
+    assert_it_trains(model, data)
+
+
+@every_config
+def test_the_neck_takes_what_the_backbone_gives(path):
+    cfg = read(path).model
+    channels, strides = zip(*mmblocks.feature_info(cfg.backbone), strict=True)
+    assert tuple(cfg.neck.in_channels) == channels
+    first = strides[cfg.neck.get('start_level', 0)]
+    head = cfg.get('rpn_head') or cfg.bbox_head
+    assert head.anchor_generator.strides == [first * 2**i for i in range(cfg.neck.num_outs)]
+
+
+@every_coco_config
+def test_a_coco_config_changes_nothing_but_backbone_neck_and_weights(path):
+    own = own_text(path)
+    assert own.keys() == {'_base_', 'custom_imports', 'model'}
+    assert own['_base_'].startswith('mmdet::')
+    assert own['custom_imports'] == dict(imports=['mmblocks'])
+    heads = {'rpn_head', 'roi_head'} if path.name in WITH_OWN_STRIDES else set()
+    assert own['model'].keys() == {'backbone', 'neck', *heads}
+    assert own['model']['neck'].keys() <= {'in_channels', 'start_level'}
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in COCO if p.name not in WITH_OWN_STRIDES], ids=lambda path: path.stem
+)
+def test_a_coco_config_is_what_the_tool_writes(path):
+    own = own_text(path)
+    backbone = {key: v for key, v in own['model']['backbone'].items() if key != '_delete_'}
+    assert swap_backbone(own['_base_'], backbone).text == path.read_text()
+
+
+@pytest.mark.parametrize('name', sorted(WITH_OWN_STRIDES))
+def test_heads_that_start_at_stride_8_keep_the_sizes_of_anchors_and_regions(name):
+    path = ROOT / 'coco' / 'faster_rcnn' / name
+    new, old = (read(p).model for p in (path, get_base(path)))
+
+    def sizes(model):
+        generator = model.rpn_head.anchor_generator
+        return [stride * generator.scales[0] for stride in generator.strides]
+
+    def stride_for(model, size):
+        """The stride of the map from which the RoI extractor takes a region of this size."""
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            extractor = MODELS.build(model.roi_head.bbox_roi_extractor)
+        rois = torch.tensor([[0.0, 0.0, 0.0, size, size]])
+        level = extractor.map_roi_levels(rois, extractor.num_inputs)
+        return extractor.featmap_strides[int(level)]
+
+    assert sizes(new) == sizes(old)
+    for size in (20, 100, 120, 200, 240, 430, 460, 2000):
+        assert stride_for(new, size) == max(8, stride_for(old, size))
+
+
+def get_base(path):
+    return find_config(own_text(path)['_base_'])
+
+
+def weights(path):
+    return own_text(path)['model']['backbone'].get('init_cfg')
+
+
+@every_coco_config
+def test_frozen_is_what_has_weights(path):
+    backbone = own_text(path)['model']['backbone']
+    assert backbone.get('frozen_stages') == (1 if weights(path) else None)
+
+
+# The configs of a net share their weights, since the tool writes both.
+FOR_EACH_CHECKPOINT = {init['checkpoint']: path for path in COCO if (init := weights(path))}
+
+
+@pytest.mark.parametrize('path', FOR_EACH_CHECKPOINT.values(), ids=lambda path: path.stem)
+def test_the_weights_have_a_place_for_every_tensor_of_the_backbone(path, peer):
+    """Their keys, as the peer's own net has them, give all of ours and no others."""
+    init_cfg = weights(path)
+    if name := re.fullmatch(r'torchvision://(\w+\.?\d?)', init_cfg['checkpoint']):
+        assert name[1] in torchvision_names()
+        theirs = torchvision_net(peer, name[1])
+    else:
+        theirs = mmpretrain_net(peer, init_cfg['checkpoint'])
+    prefix = init_cfg.get('prefix', '')
+    state_dict = {
+        key.removeprefix(prefix): value
+        for key, value in theirs.state_dict().items()
+        if key.startswith(prefix)
+    }
+    model = read(path).model
+    ours = build_on_meta(model.backbone)
+    missing, unexpected = ours.load_state_dict(state_dict, strict=False, assign=True)
+    assert missing == []
+    # Of ShuffleNetV2, the 1x1 convolution behind the last output is not built.
+    assert [key for key in unexpected if not key.startswith('layers.3.')] == []
+    images = [model.data_preprocessor[key] for key in ('mean', 'std', 'bgr_to_rgb')]
+    assert images == [[123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True]
+
+
+def torchvision_names():
+    """The names behind ``torchvision://`` that MMEngine knows with every torchvision."""
+    return json.loads(Path(mmengine.__path__[0], 'hub', 'torchvision_0.12.json').read_text())
+
+
+def torchvision_net(peer, name):
+    builder = name.replace('shufflenetv2', 'shufflenet_v2').replace('.', '_')
+    with torch.device('meta'):
+        return peer('torchvision.models').get_model(builder)
+
+
+def mmpretrain_net(peer, url):
+    """Builds the model whose published weights have this address."""
+    folder = Path(peer('mmpretrain').__path__[0], '.mim')
+    for metafile in folder.glob('configs/*/metafile.yml'):
+        if (entry := entry_of(metafile.read_text(), url)) is not None:
+            cfg = Config.fromfile(folder / entry)
+            peer('mmpretrain.models')
+            with DefaultScope.overwrite_default_scope('mmpretrain'):
+                return MODELS.build(cfg.model)
+    pytest.fail(f'mmpretrain lists no weights at {url}')
+
+
+def entry_of(metafile, url):
+    """The config that a metafile names together with these weights."""
+    for model in yaml.safe_load(metafile).get('Models', []):
+        if model.get('Weights') == url:
+            return model['Config']
+    return None
