@@ -23,7 +23,7 @@ test:  ## lint, then run all tests
 	$(SETUP) test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 lint:  ## run ruff's checks
 	$(SETUP) lint

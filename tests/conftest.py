@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-# The nets under test are tiny: more threads would only wait for each other.
+# The nets under test are tiny: more threads would only wait for each other. The variable is for
+# the processes that tests start.
 torch.set_num_threads(1)
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 PEERS = Path(os.environ.get('MMBLOCKS_PEERS', Path(__file__).parents[1] / '.peers'))
 

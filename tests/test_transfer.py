@@ -1,0 +1,48 @@
+"""The transfer example, small, from its command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmblocks.transfer import RUNS, Step, markdown, rows
+
+TOOL = Path(__file__).parents[1] / 'tools' / 'transfer.py'
+
+
+@pytest.mark.slow
+def test_it_trains_every_run_and_prints_the_table(tmp_path):
+    options = ['--source-scenes=16', '--target-scenes=8', '--val-scenes=4', '--epochs=1']
+    result = subprocess.run(
+        [sys.executable, str(TOOL), *options],
+        cwd=tmp_path,
+        env=dict(os.environ, COLUMNS='160', OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # So short a training may detect nothing at all, which the tool has to say.
+    said = result.stdout + result.stderr
+    assert result.returncode == 0 or 'detected nothing' in said, said[-3000:]
+    for run in RUNS:
+        assert run.title in said
+        assert (tmp_path / 'work_dirs' / 'transfer' / run.name / 'last_checkpoint').exists()
+
+
+def test_the_table_is_relative_to_fine_tuning_with_nothing_frozen():
+    steps = {
+        run: Step(seconds=2.0 - 0.1 * run.frozen_stages, saved_bytes=100, trainable=10**6,
+                  total=2 * 10**6)
+        for run in RUNS
+    }  # fmt: skip
+    table = rows({run: {'mAP': 0.5, 'mAP50': 0.75} for run in RUNS}, steps)
+    by_title = {row[0]: row for row in table}
+    assert by_title['fine-tuned, nothing frozen'][1:] == (
+        '0.500', '0.750', '1.00 of 2.00 M', '1.00', '1.00',
+    )  # fmt: skip
+    assert by_title['fine-tuned, whole backbone frozen'][4] == '0.52'
+    lines = markdown(table).splitlines()
+    assert len(lines) == len(RUNS) + 2
+    assert len({line.count('|') for line in lines}) == 1
