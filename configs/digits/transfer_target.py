@@ -9,3 +9,17 @@ val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
 val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
 test_evaluator = val_evaluator
+# 16 epochs of 15 iterations.
+train_cfg = dict(max_epochs=16, val_interval=16)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=30),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0,
+        end=16,
+        T_max=16,
+        eta_min=0,
+        convert_to_iter_based=True,
+    ),
+]

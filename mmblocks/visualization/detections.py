@@ -39,7 +39,8 @@ def draw_detections(
             ``outfile_prefix``.
         out_file: The picture to write.
         count: Number of pictures, taken from the beginning of the annotations.
-        score_thr: Detections of a lower score are left out.
+        score_thr: Detections of a lower score are left out, and of those that overlap by half
+            all but the surest.
         palette: Colour of each category, RGB 0..255; mmdet's own when left out.
 
     Returns:
@@ -70,7 +71,7 @@ def draw_detections(
             visualizer,
             picture,
             _instances(drawn[image['id']], labels, scale),
-            _instances(found[image['id']], labels, scale),
+            _surest(_instances(found[image['id']], labels, scale)),
             score_thr,
         )
         row, column = divmod(number, COLUMNS)
@@ -97,6 +98,17 @@ def _instances(entries: list[dict], labels: dict[int, int], scale: int) -> Insta
     if entries and 'score' in entries[0]:
         instances.scores = torch.tensor([entry['score'] for entry in entries])
     return instances
+
+
+def _surest(found: InstanceData) -> InstanceData:
+    """Leaves the surest of the detections that lie on each other.
+
+    A detector suppresses within a class, so that its second guess for the class of an object
+    would be drawn over the first.
+    """
+    from mmcv.ops import nms
+
+    return found[nms(found.bboxes, found.scores, iou_threshold=0.5)[1]] if len(found) else found
 
 
 def _draw_pair(
