@@ -147,7 +147,7 @@ def train(cfg: Config, work_dir: Path, data_root: Path, retrain: bool, console: 
     prepared = prepare(cfg, work_dir=str(work_dir), resume=last_checkpoint(work_dir) or None)
     progress = ProgressHook(console)
     try:
-        with _quiet():
+        with quiet():
             runner = build_runner(prepared)
             runner.register_hook(progress)
             runner.train()
@@ -190,7 +190,7 @@ def evaluate(cfg: Config, work_dir: Path, console: Console) -> dict[str, float]:
     prepared = prepare(cfg, work_dir=str(work_dir))
     prepared.load_from = last_checkpoint(work_dir)
     prepared.test_evaluator.outfile_prefix = str(work_dir / 'detections')
-    with _quiet():
+    with quiet():
         metrics = build_runner(prepared, 'test').test()
     if bbox_scores(metrics):
         (work_dir / METRICS).write_text(json.dumps(metrics))
@@ -261,7 +261,7 @@ def _read_json(path: Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps what MMEngine and COCO's tools print off the terminal; the log files have it."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from mmblocks.demo import evaluate, last_checkpoint, prepare_data, train
+from mmblocks.demo import evaluate, last_checkpoint, prepare_data, quiet, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
 from mmblocks.visualization import bbox_scores
 
@@ -103,7 +103,9 @@ def main() -> None:
         train(cfg, work_dir / run.name, data_root, args.retrain, console)
         scores[run] = bbox_scores(evaluate(cfg, work_dir / run.name, console))
     console.rule()
-    table = rows(scores, measure_steps(configs, work_dir / 'steps'))
+    with quiet():
+        steps = measure_steps(configs, work_dir / 'steps')
+    table = rows(scores, steps)
     show(table, console)
     path = work_dir / 'table.md'
     path.write_text(markdown(table))
