@@ -52,6 +52,7 @@ def train() -> None:
         resume=args.resume,
     )
     _run(cfg, 'train')
+    end_process_group()
 
 
 @command
@@ -84,6 +85,7 @@ def test() -> None:
     if args.tta:
         _augment(cfg)
     _run(cfg, 'test', args.out)
+    end_process_group()
 
 
 def _parser(description: str) -> argparse.ArgumentParser:
@@ -135,7 +137,6 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
     except (KeyError, TypeError) as error:
         raise_if_misconfigured(error)
         raise
-    end_process_group()
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import inspect
 import os
 import subprocess
@@ -68,10 +69,15 @@ def start_process_group(cfg: Config) -> None:
 def end_process_group() -> None:
     """Ends the process group if there is one; for the end of a job that went well.
 
+    Let go of the runner and its model before: DDP holds the group, and gloo's threads end only
+    with the group's last user. One that is still letting go of a tensor while Python shuts down
+    aborts the whole process.
+
     After an error the process just ends: with NCCL, ending the group could wait forever for
     the other processes.
     """
     if distributed.is_available() and distributed.is_initialized():
+        gc.collect()  # a runner and its hooks hold each other
         if distributed.get_rank() == 0:
             # MMEngine exchanges results through files in here and leaves the folder behind.
             with contextlib.suppress(OSError):
