@@ -18,11 +18,41 @@ class Variant(NamedTuple):
         title: The net, as people name it.
         cfg: Its config.
         peers: Libraries that it was proved equal to on the same weights, which load as they are.
+        image_size: Height and width in pixels of the images that its MACs are counted for.
     """
 
     title: str
     cfg: dict[str, Any]
     peers: tuple[str, ...]
+    image_size: int = 224
+
+
+# Which system of the tutorials on CNN building blocks each net is.
+TUTORIALS = {
+    'AlexNet': 'AlexNet',
+    'CSPDarknet': 'C3 and C2f',
+    'DenseNet': 'DenseNet',
+    'EfficientNet': 'EfficientNet',
+    'GhostNet': 'GhostNet',
+    'GoogLeNet': 'GoogLeNet',
+    'InceptionNeXt': 'InceptionNeXt',
+    'LeNet5': 'LeNet',
+    'MobileNetV1': 'MobileNets',
+    'MobileNetV2': 'MobileNets',
+    'MobileNetV3': 'MobileNets, h-swish',
+    'NIN': 'NIN',
+    'PreActSEResNet': 'SENet, pre-activation',
+    'ResNeXt': 'ResNet',
+    'ResNet': 'ResNet',
+    'ResNetV1c': 'ResNet',
+    'ResNetV1d': 'ResNet',
+    'SENet': 'SENet',
+    'SEResNet': 'SENet, SE block',
+    'ShuffleNetV1': 'ShuffleNets, channel shuffle',
+    'ShuffleNetV2': 'ShuffleNets, channel shuffle',
+    'SqueezeNet': 'fire module',
+    'VGG': 'VGG',
+}
 
 
 class Cost(NamedTuple):
@@ -97,6 +127,31 @@ VARIANTS = (
     Variant('GhostNet 0.5', dict(type='GhostNet', width=0.5), ('timm',)),
     Variant('GhostNet 1.0', dict(type='GhostNet'), ('timm',)),
     Variant('GhostNet 1.3', dict(type='GhostNet', width=1.3), ('timm',)),
+    *(
+        Variant(
+            f'DenseNet-{arch}',
+            dict(type='DenseNet', arch=arch, out_indices=(0, 1, 2, 3)),
+            ('torchvision', 'timm', 'mmpretrain'),
+        )
+        for arch in ('121', '161', '169', '201')
+    ),
+    Variant('GoogLeNet', dict(type='GoogLeNet'), ('torchvision',)),
+    Variant('LeNet-5', dict(type='LeNet5'), ('mmpretrain',), image_size=32),
+    Variant('AlexNet', dict(type='AlexNet'), ('torchvision', 'mmpretrain')),
+    *(
+        Variant(
+            f'VGG-{d}',
+            dict(type='VGG', depth=d, out_indices=(1, 2, 3, 4)),
+            ('torchvision', 'mmpretrain', 'timm'),
+        )
+        for d in (11, 13, 16, 19)
+    ),
+    Variant('NIN ImageNet', dict(type='NIN'), ()),
+    Variant('NIN CIFAR', dict(type='NIN', arch='cifar'), (), image_size=32),
+    *(
+        Variant(f'SqueezeNet {v}', dict(type='SqueezeNet', version=v), ('torchvision',))
+        for v in ('1_0', '1_1')
+    ),
 )
 
 
@@ -115,7 +170,8 @@ def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
         Cost(parameters=11176512, macs=1813561344)
     """
     backbone = build_on_meta(cfg).eval()
-    image = torch.empty(1, cfg.get('in_channels', 3), image_size, image_size, device='meta')
+    channels = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
+    image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone(image)
     return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
@@ -131,21 +187,28 @@ def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
         The table in Markdown, one line per variant.
     """
     lines = [
-        '| net | config | parameters | MACs at 224x224 | channels | strides | weights of |',
-        '|---|---|--:|--:|---|---|---|',
+        '| net | config | parameters | MACs | channels | strides | weights of | tutorial |',
+        '|---|---|--:|--:|---|---|---|---|',
     ]
-    for title, cfg, peers in variants:
+    for title, cfg, peers, image_size in variants:
         backbone = build_on_meta(cfg)
-        parameters, macs = cost(cfg)
+        parameters, macs = cost(cfg, image_size)
         options = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
         cells = (
             title,
             f'`{cfg["type"]}({options})`',
             f'{parameters / 1e6:.2f} M',
-            f'{macs / 1e9:.2f} G' if macs >= 1e9 else f'{macs / 1e6:.0f} M',
+            _macs(macs) + (f' at {image_size}x{image_size}' if image_size != 224 else ''),
             ', '.join(map(str, backbone.out_channels)),
             ', '.join(map(str, backbone.out_strides)),
             ', '.join(peers),
+            TUTORIALS[cfg['type']],
         )
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
+
+
+def _macs(count: int) -> str:
+    if count < 1e6:
+        return f'{count / 1e6:.2f} M'
+    return f'{count / 1e9:.2f} G' if count >= 1e9 else f'{count / 1e6:.0f} M'

@@ -38,11 +38,13 @@ class BaseBackbone(BaseModule):
 
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
     ``self.add_groups(...)``. Groups past the last output are never built, so that a detector
-    carries no parameter that gets no gradient.
+    carries no parameter that gets no gradient. A net whose paper includes the classifier may give
+    one along; its logits come behind the maps.
 
     Args:
         out_indices: Which groups give an output, counted over the groups that can. Any order;
-            negative values count from the end. One int is taken as a sequence of one.
+            negative values count from the end. One int is taken as a sequence of one. May be
+            empty where there is a classifier.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the k groups behind it:
             their parameters get no gradient and they stay in eval mode.
         norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training.
@@ -88,23 +90,31 @@ class BaseBackbone(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
-    def add_groups(self, groups: Iterable[Group]) -> None:
+    def add_groups(
+        self, groups: Iterable[Group], classifier: dict[str, nn.Module] | None = None
+    ) -> None:
         """Registers the groups, resolves ``out_indices`` and freezes; the last step of building.
 
         Args:
             groups: The whole chain, stem first. A generator is read only as far as the last
                 output needs.
+            classifier: Modules from the last group's map to the logits, by the names that they
+                get, in running order. They are no group: never frozen, never recomputed.
         """
-        groups = list(self._until_last_output(groups))
+        groups = list(groups if classifier else self._until_last_output(groups))
         taps = [i for i, group in enumerate(groups) if group.tap]
-        self.out_indices = self._resolve_out_indices(len(taps))
-        groups = groups[: taps[self.out_indices[-1]] + 1]
+        self.out_indices = self._resolve_out_indices(len(taps), needed=not classifier)
+        if not classifier:
+            groups = groups[: taps[self.out_indices[-1]] + 1]
         self._group_names: list[tuple[str, ...]] = []
+        self._classifier_names = tuple(classifier or ())
         self._frozen_names: set[str] = set()
         for group in groups:
             for name, module in group.modules.items():
                 _add_dotted(self, name, module)
             self._group_names.append(tuple(group.modules))
+        for name, module in (classifier or {}).items():
+            _add_dotted(self, name, module)
         # The position in the chain of each output.
         self._out_groups = tuple(taps[i] for i in self.out_indices)
         self.out_channels = tuple(groups[i].channels for i in self._out_groups)
@@ -114,7 +124,7 @@ class BaseBackbone(BaseModule):
 
     def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
         # A negative index counts from the end, which only the whole chain knows.
-        last = None if min(self.out_indices) < 0 else max(self.out_indices)
+        last = None if min(self.out_indices, default=-1) < 0 else max(self.out_indices)
         taps = 0
         for group in groups:
             yield group
@@ -122,8 +132,10 @@ class BaseBackbone(BaseModule):
             if last is not None and taps > last:
                 return
 
-    def _resolve_out_indices(self, num_taps: int) -> tuple[int, ...]:
+    def _resolve_out_indices(self, num_taps: int, needed: bool) -> tuple[int, ...]:
         name = type(self).__name__
+        if needed and not self.out_indices:
+            raise ValueError(f'out_indices=() of {name}: must be one or more ints')
         for i in self.out_indices:
             if not -num_taps <= i < num_taps:
                 raise ValueError(
@@ -147,6 +159,11 @@ class BaseBackbone(BaseModule):
     def _group(self, i: int) -> list[nn.Module]:
         # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
         return [self.get_submodule(name) for name in self._group_names[i]]
+
+    @property
+    def has_classifier(self) -> bool:
+        """Whether logits come behind the maps."""
+        return bool(self._classifier_names)
 
     def set_frozen_stages(self, frozen_stages: int) -> None:
         """Changes how much is frozen; parameters that other causes hold back stay held back.
@@ -212,20 +229,32 @@ class BaseBackbone(BaseModule):
 
         Returns:
             One map per entry of ``out_indices``, highest resolution first: map i is about
-            (N, out_channels[i], H / out_strides[i], W / out_strides[i]).
+            (N, out_channels[i], H / out_strides[i], W / out_strides[i]). Behind them, where
+            there is a classifier, its logits, (N, num_classes).
         """
         outs = []
         for i in range(len(self._group_names)):
-            # As everywhere in OpenMMLab, the stem itself is not recomputed.
-            if self.with_cp and i > 0:
-                for block in self._blocks(i):
-                    x = checkpoint_block(block, x)
-            else:
-                for module in self._group(i):
-                    x = module(x)
+            x = self._run_group(i, x)
             if i in self._out_groups:
                 outs.append(x)
+        if self._classifier_names:
+            outs.append(self._classify(x))
         return tuple(outs)
+
+    def _run_group(self, i: int, x: Tensor) -> Tensor:
+        # As everywhere in OpenMMLab, the stem itself is not recomputed.
+        if self.with_cp and i > 0:
+            for block in self._blocks(i):
+                x = checkpoint_block(block, x)
+        else:
+            for module in self._group(i):
+                x = module(x)
+        return x
+
+    def _classify(self, x: Tensor) -> Tensor:
+        for name in self._classifier_names:
+            x = self.get_submodule(name)(x)
+        return x
 
     def _blocks(self, i: int) -> Iterator[list[nn.Module]]:
         """Cuts a group into the runs of modules that are each recomputed as one."""
@@ -245,7 +274,7 @@ class BaseBackbone(BaseModule):
 
 def _as_indices(value: int | Sequence[int]) -> tuple[int, ...]:
     indices = (value,) if isinstance(value, int) else tuple(value)
-    if not indices or any(isinstance(i, bool) or not isinstance(i, int) for i in indices):
+    if any(isinstance(i, bool) or not isinstance(i, int) for i in indices):
         raise ValueError(f'out_indices={value!r}: must be one or more ints')
     return indices
 

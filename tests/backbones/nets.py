@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 
@@ -12,11 +13,25 @@ class Net(NamedTuple):
         cfg: Its config, small.
         num_outputs: How many outputs can be asked for.
         in_channels: Channels of its images.
+        shrinks: By how many pixels a map may fall short of the image's size over its stride,
+            rounded up: 0 where every layer pads, as in the newer nets.
+        has_classifier: Whether it takes ``num_classes``.
+        classifies: Height and width of the images that its classifier takes.
     """
 
     cfg: dict[str, Any]
     num_outputs: int
     in_channels: int = 3
+    shrinks: int = 0
+    has_classifier: bool = False
+    classifies: int = 64
+
+    def expects(self, size: tuple[int, ...], image_size: tuple[int, ...], stride: int) -> bool:
+        """Whether a map may have this height and width."""
+        return all(
+            math.ceil(image / stride) - self.shrinks <= pixels <= math.ceil(image / stride)
+            for pixels, image in zip(size, image_size, strict=True)
+        )
 
     def __str__(self) -> str:
         """Names the test case."""
@@ -36,4 +51,27 @@ NETS = (
     Net(dict(type='MobileNetV3', arch='small_050'), 13),
     Net(dict(type='ShuffleNetV1', groups=3, widen_factor=0.25), 3),
     Net(dict(type='ShuffleNetV2', widen_factor=0.5), 4),
+    Net(
+        dict(type='DenseNet', arch=dict(growth_rate=8, depths=[2, 2, 2, 2], init_channels=16)),
+        4,
+        shrinks=1,
+        has_classifier=True,
+    ),
+    Net(dict(type='GoogLeNet'), 5, shrinks=1, has_classifier=True),
+    Net(
+        dict(type='LeNet5', in_channels=3, norm_cfg=dict(type='BN')),
+        3,
+        shrinks=8,
+        has_classifier=True,
+        classifies=32,
+    ),
+    Net(dict(type='AlexNet', norm_cfg=dict(type='BN')), 4, shrinks=2, has_classifier=True),
+    Net(dict(type='VGG', depth=11, norm_cfg=dict(type='BN')), 5, shrinks=1, has_classifier=True),
+    Net(dict(type='NIN', norm_cfg=dict(type='BN')), 4, shrinks=3, has_classifier=True),
+    Net(
+        dict(type='SqueezeNet', version='1_1', norm_cfg=dict(type='BN')),
+        4,
+        shrinks=1,
+        has_classifier=True,
+    ),
 )

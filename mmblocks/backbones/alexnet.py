@@ -1,0 +1,102 @@
+"""AlexNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.plain import (
+    PLAIN_INIT_CFG,
+    Conv,
+    Layer,
+    LayerCfgs,
+    Pool,
+    plain_groups,
+    without_classifier,
+)
+from mmblocks.weights.renaming import accept_layouts
+
+
+@MODELS.register_module()
+class AlexNet(BaseBackbone):
+    """AlexNet in the form of `One weird trick <https://arxiv.org/abs/1404.5997>`_.
+
+    Keys and layers are torchvision's, and mmpretrain's are the same: weights of both load as they
+    are; a net without classifier leaves those of the classifier out. Four groups: the first
+    convolution (stride 4), the second behind its pooling (8), the other three behind theirs (16)
+    and the last pooling (32). The poolings and the first convolution do not pad to the full size,
+    so maps fall one or two pixels short of the image's size over the stride.
+
+    Args:
+        num_classes: Classes of the classifier; -1 for none.
+        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier
+            none, so that the logits are the only output.
+        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
+            numbers in the keys are others, so published weights do not fit.
+        act_cfg: Activation behind every convolution.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each group's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming.
+        in_channels: Channels of the images.
+        dropout: Share of the values in front of the classifier's first two layers that are
+            zeroed in training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> [tuple(x.shape) for x in AlexNet()(torch.rand(1, 3, 224, 224))]
+        [(1, 64, 55, 55), (1, 192, 27, 27), (1, 256, 13, 13), (1, 256, 6, 6)]
+    """
+
+    default_init_cfg = PLAIN_INIT_CFG
+    stages: ClassVar[tuple[tuple[Layer, ...], ...]] = (
+        (Conv(64, 11, stride=4, padding=2),),
+        (Pool(3), Conv(192, 5, padding=2)),
+        (Pool(3), Conv(384, 3, padding=1), Conv(256, 3, padding=1), Conv(256, 3, padding=1)),
+        (Pool(3),),
+    )
+
+    def __init__(
+        self,
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+    ) -> None:
+        out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        if num_classes < 0:
+            self.add_groups(groups)
+            accept_layouts(self, [without_classifier()])
+            return
+        classifier = Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(256 * 6 * 6, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Linear(4096, num_classes),
+        )
+        self.add_groups(
+            groups,
+            {'avgpool': nn.AdaptiveAvgPool2d(6), 'flatten': nn.Flatten(), 'classifier': classifier},
+        )

@@ -1,0 +1,209 @@
+"""DenseNet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.layers.dense_block import DenseBlock, DenseTransition
+from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+
+
+class _Arch(NamedTuple):
+    growth_rate: int
+    depths: tuple[int, ...]
+    init_channels: int
+
+
+@MODELS.register_module()
+class DenseNet(BaseBackbone):
+    """`Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_.
+
+    Arguments are mmpretrain's, state-dict keys torchvision's; the weights of torchvision (old
+    ones too), timm and mmpretrain load as they are, and those of a classifier that was not asked
+    for are dropped. Map i is the end of dense block i, stride 4, 8, 16 or 32; behind the last
+    block stand its norm and activation. mmpretrain gives what the transition behind a block makes
+    of it, at half the size, so only its last map is the same. The transitions pool whole 2x2
+    squares: of an odd size they give the smaller half. Blocks behind the last output are not
+    built.
+
+    Args:
+        arch: '121', '161', '169' or '201'; or a dict of ``growth_rate`` (channels that each layer
+            adds), ``depths`` (layers of each dense block) and ``init_channels`` (of the stem).
+        in_channels: Channels of the images.
+        bn_size: Channels between the convolutions of a layer, per channel that it adds.
+        drop_rate: Share of each layer's values that are zeroed in training.
+        compression_factor: Output channels of a transition per input channel, above 0, up to 1.
+        memory_efficient: Keep the joined inputs of the layers out of the memory for backward and
+            compute them again, as in `Memory-efficient implementation of DenseNets
+            <https://arxiv.org/abs/1707.06990>`_. ``with_cp`` alone holds a whole dense block
+            while its gradient is computed; together they need the least memory.
+        norm_cfg: Norm layers; the default is that of all published weights.
+        act_cfg: Activation behind every norm.
+        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
+            Default: the last one, as in mmpretrain, or with a classifier none. A detector with a
+            pyramid asks for (0, 1, 2, 3) or (1, 2, 3).
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k dense blocks
+            with the transitions between them. mmpretrain's 0 freezes nothing.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each dense block in backward to save memory.
+        conv_cfg: Convolution layers; None for Conv2d.
+        num_classes: Classes of the classifier; -1 for feature maps only.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = DenseNet('121', out_indices=(0, 1, 2, 3))
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 256, 16, 16), (1, 512, 8, 8), (1, 1024, 4, 4), (1, 1024, 2, 2)]
+    """
+
+    arch_settings: ClassVar[dict[str, _Arch]] = {
+        '121': _Arch(32, (6, 12, 24, 16), 64),
+        '161': _Arch(48, (6, 12, 36, 24), 96),
+        '169': _Arch(32, (6, 12, 32, 32), 64),
+        '201': _Arch(32, (6, 12, 48, 32), 64),
+    }
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = '121',
+        in_channels: int = 3,
+        bn_size: int = 4,
+        drop_rate: float = 0,
+        compression_factor: float = 0.5,
+        memory_efficient: bool = False,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        init_cfg: dict | list[dict] | None = None,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        num_classes: int = -1,
+    ) -> None:
+        if not isinstance(bn_size, int) or bn_size < 1:
+            raise ValueError(f'bn_size={bn_size!r}: must be an int of at least 1')
+        if not 0 < compression_factor <= 1:
+            raise ValueError(
+                f'compression_factor={compression_factor!r}: must be above 0 and at most 1'
+            )
+        out_indices = outputs_with_classifier(num_classes, out_indices, -1)
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        settings = self._settings(arch)
+        self.arch = arch
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        block_options = dict(
+            layers,
+            growth_rate=settings.growth_rate,
+            bn_size=bn_size,
+            drop_rate=drop_rate,
+            memory_efficient=memory_efficient,
+        )
+        groups = self._groups(in_channels, settings, compression_factor, block_options, layers)
+        classifier = None
+        if num_classes > 0:
+            groups = list(groups)
+            classifier = {
+                'avgpool': nn.AdaptiveAvgPool2d(1),
+                'flatten': nn.Flatten(),
+                'classifier': nn.Linear(groups[-1].channels, num_classes),
+            }
+        self.add_groups(groups, classifier)
+        accept_layouts(self, _layouts(settings.depths, with_classifier=num_classes > 0))
+
+    def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
+        names = list(_Arch._fields)
+        if isinstance(arch, Mapping):
+            if set(arch) != set(names):
+                raise ValueError(f'arch={arch!r}: must have the keys {names}')
+            settings = _Arch(**arch)
+            sizes = (settings.growth_rate, settings.init_channels, *settings.depths)
+            if not settings.depths or any(not isinstance(n, int) or n < 1 for n in sizes):
+                raise ValueError(f'arch={arch!r}: all numbers must be ints of at least 1')
+            return settings
+        if arch not in self.arch_settings:
+            raise ValueError(
+                f'arch={arch!r}: must be one of {list(self.arch_settings)}, or a dict of {names}'
+            )
+        return self.arch_settings[arch]
+
+    @staticmethod
+    def _groups(
+        in_channels: int,
+        settings: _Arch,
+        compression_factor: float,
+        block_options: dict,
+        layers: dict,
+    ) -> Iterator[Group]:
+        channels = settings.init_channels
+        norm_cfg, act_cfg = layers['norm_cfg'], layers['act_cfg']
+        stem = {
+            'features.conv0': build_conv_layer(
+                layers['conv_cfg'], in_channels, channels, 7, stride=2, padding=3, bias=False
+            ),
+            'features.norm0': build_norm_layer(norm_cfg, channels)[1],
+            'features.act0': build_activation_layer(act_cfg),
+            'features.pool0': nn.MaxPool2d(3, stride=2, padding=1),
+        }
+        yield Group(stem, channels, 4, tap=False)
+        for i, depth in enumerate(settings.depths, 1):
+            modules: dict[str, nn.Module] = {}
+            if i > 1:
+                compressed = math.floor(channels * compression_factor)
+                if not compressed:
+                    raise ValueError(
+                        f'compression_factor={compression_factor!r} leaves none of the {channels} '
+                        f'channels of dense block {i - 1}'
+                    )
+                modules[f'features.transition{i - 1}'] = DenseTransition(
+                    channels, compressed, **layers
+                )
+                channels = compressed
+            block = DenseBlock(depth, channels, **block_options)
+            modules[f'features.denseblock{i}'] = block
+            channels = block.out_channels
+            if i == len(settings.depths):
+                # torchvision's name, however many blocks there are.
+                modules['features.norm5'] = build_norm_layer(norm_cfg, channels)[1]
+                modules['features.act5'] = build_activation_layer(act_cfg)
+            yield Group(modules, channels, 2 ** (i + 1))
+
+
+def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]:
+    dropped: tuple[Rule, ...] = () if with_classifier else ((r'classifier\.', None),)
+    layer = r'features\.denseblock(\d+)\.denselayer(\d+)'
+    old = rf'{layer}\.(norm|conv)\.([12])\.'
+    return (
+        Layout(
+            'old torchvision',
+            old,
+            ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),
+        ),
+        Layout('mmpretrain', r'stem\.0\.', tuple(_mmpretrain_rules(depths))),
+        Layout('timm with features_only', r'features_conv0\.', ((r'features_', 'features.'),)),
+        Layout('torchvision', r'classifier\.', dropped),
+    )
+
+
+def _mmpretrain_rules(depths: Sequence[int]) -> Iterator[Rule]:
+    yield r'stem\.0\.', 'features.conv0.'
+    yield r'stem\.1\.', 'features.norm0.'
+    # Behind the last block there is a norm only, and it has no name.
+    yield rf'transitions\.{len(depths) - 1}\.0\.', 'features.norm5.'
+    for i, depth in enumerate(depths):
+        yield rf'transitions\.{i}\.', f'features.transition{i + 1}.'
+        for j in range(depth):
+            theirs = rf'stages\.{i}\.block\.{j}\.'
+            yield theirs, f'features.denseblock{i + 1}.denselayer{j + 1}.'

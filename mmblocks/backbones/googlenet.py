@@ -1,0 +1,207 @@
+"""GoogLeNet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.inception import Inception, InceptionAux
+from mmblocks.weights.renaming import Layout, accept_layouts
+
+
+class _Block(NamedTuple):
+    """An Inception block.
+
+    Attributes:
+        name: The end of its name.
+        ch1x1: Output channels of the branch with one convolution.
+        ch3x3red: Channels between the convolutions of the first longer branch.
+        ch3x3: Output channels of the first longer branch.
+        ch5x5red: Channels between the convolutions of the second longer branch.
+        ch5x5: Output channels of the second longer branch.
+        pool_proj: Output channels of the branch that pools.
+        pool_size: Kernel of the pooling of stride 2 in front of it, in pixels; 0 for none.
+        auxiliary: Name of the auxiliary classifier on it; empty for none.
+    """
+
+    name: str
+    ch1x1: int
+    ch3x3red: int
+    ch3x3: int
+    ch5x5red: int
+    ch5x5: int
+    pool_proj: int
+    pool_size: int = 0
+    auxiliary: str = ''
+
+
+@MODELS.register_module()
+class GoogLeNet(BaseBackbone):
+    """`Going deeper with convolutions <https://arxiv.org/abs/1409.4842>`_, with BatchNorm.
+
+    The net and its state-dict keys are torchvision's, with its 3x3 convolutions where the paper
+    has 5x5. The maps are the last ones of the strides 2, 4, 8, 16 and 32: behind ``conv1``,
+    ``conv3``, ``inception3b``, ``inception4e`` and ``inception5b``. The pooling takes no pixel
+    beyond the border, so of an odd size it gives the smaller half.
+
+    The default ``norm_cfg`` is that of torchvision's weights, which load as they are: keys of
+    parts that were not asked for (``fc``, ``aux1``, ``aux2``) are dropped. These weights expect
+    RGB images with 0.5 as mean and standard deviation (torchvision converts to that inside its
+    net, ``transform_input``), so ``data_preprocessor`` needs ``mean=[127.5, 127.5, 127.5],
+    std=[127.5, 127.5, 127.5], bgr_to_rgb=True``. Their auxiliary classifiers are not trained.
+
+    With ``num_classes`` and ``aux_logits``, training gives two more outputs in front of the
+    logits, those of the auxiliary classifiers on ``inception4a`` and ``inception4d``; the paper
+    adds their losses with weight 0.3, as the example does. In eval mode only the logits are
+    given. The last output is the logits always, so a head that reads the last one alone works
+    too; but the auxiliary classifiers get no gradient then, which DistributedDataParallel
+    refuses: use ``aux_logits=False``.
+
+    Args:
+        num_classes: Classes of the classifier; -1 for feature maps only.
+        aux_logits: Whether a net with a classifier has the auxiliary ones.
+        out_indices: Which of the five maps to give, 0 to 4. Default: (1, 2, 3, 4), so strides 4
+            to 32; with a classifier none.
+        frozen_stages: -1 freezes nothing, 0 ``conv1``, 1 also up to ``conv3``, 2 to 10 also the
+            first one to nine of the Inception blocks.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        act_cfg: Activation behind every convolution.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        in_channels: Channels of the images.
+        dropout: Share of the values in front of the classifier that are zeroed in training.
+        dropout_aux: The same for the auxiliary classifiers.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> images, labels = torch.rand(2, 3, 64, 64), torch.tensor([0, 2])
+        >>> [tuple(x.shape) for x in GoogLeNet()(images)]
+        [(2, 192, 16, 16), (2, 480, 8, 8), (2, 832, 4, 4), (2, 1024, 2, 2)]
+        >>> net = GoogLeNet(num_classes=3)
+        >>> aux1, aux2, logits = net(images)
+        >>> auxiliary = F.cross_entropy(aux1, labels) + F.cross_entropy(aux2, labels)
+        >>> (F.cross_entropy(logits, labels) + 0.3 * auxiliary).backward()
+        >>> len(net.eval()(images))
+        1
+    """
+
+    # The paper's table 1.
+    blocks: ClassVar[tuple[_Block, ...]] = (
+        _Block('3a', 64, 96, 128, 16, 32, 32, pool_size=3),
+        _Block('3b', 128, 128, 192, 32, 96, 64),
+        _Block('4a', 192, 96, 208, 16, 48, 64, pool_size=3, auxiliary='aux1'),
+        _Block('4b', 160, 112, 224, 24, 64, 64),
+        _Block('4c', 128, 128, 256, 24, 64, 64),
+        _Block('4d', 112, 144, 288, 32, 64, 64, auxiliary='aux2'),
+        _Block('4e', 256, 160, 320, 32, 128, 128),
+        _Block('5a', 256, 160, 320, 32, 128, 128, pool_size=2),
+        _Block('5b', 384, 192, 384, 48, 128, 128),
+    )
+
+    def __init__(
+        self,
+        num_classes: int = -1,
+        aux_logits: bool = True,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN', eps=0.001),
+        act_cfg: dict = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        dropout: float = 0.2,
+        dropout_aux: float = 0.7,
+    ) -> None:
+        out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        groups = self._groups(in_channels, layers)
+        # Names of the auxiliary classifiers by the position of their group in the chain.
+        self._auxiliary: dict[int, str] = {}
+        if num_classes < 0:
+            self.add_groups(groups)
+            accept_layouts(self, [_without(r'(aux[12]|fc)\.')])
+            return
+        groups = list(groups)
+        classifier = {
+            'avgpool': nn.AdaptiveAvgPool2d(1),
+            'flatten': nn.Flatten(),
+            'dropout': nn.Dropout(dropout),
+            'fc': nn.Linear(groups[-1].channels, num_classes),
+        }
+        self.add_groups(groups, classifier)
+        if not aux_logits:
+            accept_layouts(self, [_without(r'aux[12]\.')])
+            return
+        for i, block in enumerate(self.blocks, len(groups) - len(self.blocks)):
+            if block.auxiliary:
+                head = InceptionAux(groups[i].channels, num_classes, dropout_aux, **layers)
+                self.add_module(block.auxiliary, head)
+                self._auxiliary[i] = block.auxiliary
+
+    def _groups(self, in_channels: int, layers: dict) -> Iterator[Group]:
+        stem = ConvModule(in_channels, 64, 7, stride=2, padding=3, **layers)
+        yield Group({'conv1': stem}, 64, 2)
+        stem_end = {
+            'maxpool1': _pool(3),
+            'conv2': ConvModule(64, 64, 1, **layers),
+            'conv3': ConvModule(64, 192, 3, padding=1, **layers),
+        }
+        yield Group(stem_end, 192, 4)
+        channels, stride, num_pools = 192, 4, 1
+        # A map is an output if a smaller one, or nothing, follows.
+        taps = [bool(following.pool_size) for following in self.blocks[1:]] + [True]
+        for block, tap in zip(self.blocks, taps, strict=True):
+            modules = {}
+            if block.pool_size:
+                stride, num_pools = stride * 2, num_pools + 1
+                modules[f'maxpool{num_pools}'] = _pool(block.pool_size)
+            widths = block[1:7]
+            inception = Inception(channels, *widths, **layers)
+            modules[f'inception{block.name}'] = inception
+            channels = inception.out_channels
+            yield Group(modules, channels, stride, tap)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the feature maps and the logits.
+
+        Args:
+            x: Images, (N, in_channels, H, W).
+
+        Returns:
+            One map per entry of ``out_indices``, highest resolution first, each
+            (N, out_channels[i], H / out_strides[i], W / out_strides[i]); behind them, where there
+            is a classifier, in training the logits of the auxiliary ones, and its own logits,
+            all (N, num_classes).
+        """
+        maps, auxiliary = [], []
+        for i in range(len(self._group_names)):
+            x = self._run_group(i, x)
+            if i in self._out_groups:
+                maps.append(x)
+            if self.training and i in self._auxiliary:
+                auxiliary.append(self.get_submodule(self._auxiliary[i])(x))
+        logits = [self._classify(x)] if self._classifier_names else []
+        return (*maps, *auxiliary, *logits)
+
+
+def _pool(kernel_size: int) -> nn.MaxPool2d:
+    return nn.MaxPool2d(kernel_size, stride=2, ceil_mode=True)
+
+
+def _without(keys: str) -> Layout:
+    return Layout('torchvision', keys, ((keys, None),))

@@ -1,0 +1,104 @@
+"""LeNet-5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.plain import (
+    Conv,
+    Layer,
+    LayerCfgs,
+    Pool,
+    plain_groups,
+    without_classifier,
+)
+from mmblocks.weights.renaming import accept_layouts
+
+
+@MODELS.register_module()
+class LeNet5(BaseBackbone):
+    """`LeNet-5 <https://ieeexplore.ieee.org/document/726791>`_, a reader of handwritten digits.
+
+    Keys and layers are mmpretrain's, whose weights load as they are; a net without classifier
+    leaves those of the classifier out. Three groups, with 6, 16 and 120 channels at strides 2, 4
+    and 4. No layer pads, so maps fall a few pixels short of the image's size over the stride.
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Classes of the classifier, which takes images of 32 x 32 pixels; -1 for none.
+        out_indices: Which of the three maps to give, 0 to 2. Default: the last one; with a
+            classifier none, so that the logits are the only output.
+        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm behind every convolution; None for none, as published.
+        act_cfg: Activation behind every convolution.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each group's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Xavier, as the tanh needs.
+
+    Raises:
+        ValueError: An argument is out of its range; or, when running, the classifier got images
+            of another size.
+
+    Example:
+        >>> import torch
+        >>> [tuple(x.shape) for x in LeNet5(num_classes=10)(torch.rand(2, 1, 32, 32))]
+        [(2, 10)]
+        >>> [tuple(x.shape) for x in LeNet5(out_indices=(0, 1, 2))(torch.rand(2, 1, 64, 64))]
+        [(2, 6, 30, 30), (2, 16, 13, 13), (2, 120, 9, 9)]
+    """
+
+    default_init_cfg = [
+        dict(type='Xavier', layer=['Conv2d', 'Linear']),
+        dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+    ]
+    stages: ClassVar[tuple[tuple[Layer, ...], ...]] = (
+        (Conv(6, 5), Pool(2, average=True)),
+        (Conv(16, 5), Pool(2, average=True)),
+        (Conv(120, 5),),
+    )
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='Tanh'),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        out_indices = outputs_with_classifier(num_classes, out_indices, 2)
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        if num_classes < 0:
+            self.add_groups(groups)
+            accept_layouts(self, [without_classifier()])
+            return
+        stem, *stages = groups
+        checked = stem._replace(modules={'image_size': _ImageSize()})
+        classifier = Sequential(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, num_classes))
+        self.add_groups([checked, *stages], {'flatten': nn.Flatten(), 'classifier': classifier})
+
+
+class _ImageSize(nn.Module):
+    """Lets images pass of which the last convolution leaves one pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if not (32 <= height < 36 and 32 <= width < 36):
+            raise ValueError(
+                f'images of {height} x {width} pixels: the classifier of LeNet5 takes 32 x 32; '
+                'pad or resize them'
+            )
+        return x

@@ -1,0 +1,125 @@
+"""Network in network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.plain import (
+    PLAIN_INIT_CFG,
+    Conv,
+    Dropout,
+    Layer,
+    LayerCfgs,
+    Pool,
+    plain_groups,
+    without_classifier,
+)
+from mmblocks.weights.renaming import accept_layouts
+
+_MAX = Pool(3, ceil_mode=True)
+_AVERAGE = Pool(3, ceil_mode=True, average=True)
+
+
+@MODELS.register_module()
+class NIN(BaseBackbone):
+    """`Network in network <https://arxiv.org/abs/1312.4400>`_: convolutions with an MLP per pixel.
+
+    The layers are those of the Caffe Model Zoo's nets, every layer with a number of its own in
+    the keys: the convolutions of the ImageNet net are ``features.{0,2,4,7,9,11,14,16,18,22,24}``
+    and ``features.26``. Every group is one of the paper's mlpconv layers with the pooling in
+    front of it: strides 4, 8, 16 and 32 (ImageNet), or 1, 2 and 4 (CIFAR). The ImageNet net's first
+    convolution does not pad, so maps fall up to three pixels short of the image's size over the
+    stride.
+
+    The net has no linear layer: the last 1x1 convolution has one channel per class, and its map's
+    mean is the logits. It therefore belongs to the classifier. Without ``num_classes`` the last
+    mlpconv layer ends before it, its weights are left out while loading, and nothing is dropped
+    out in training.
+
+    Args:
+        arch: 'imagenet' or 'cifar'.
+        num_classes: Classes of the classifier; -1 for none.
+        out_indices: Which of the maps to give, 0 to 3, or 0 to 2 of the CIFAR net. Default: all;
+            with a classifier none, so that the logits are the only output.
+        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm behind every convolution but the classifier's; None for none, as
+            published. With a norm the numbers in the keys are others, so published weights do
+            not fit.
+        act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each group's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming.
+        in_channels: Channels of the images.
+        dropout: Share of the values in front of the last mlpconv layers that a net with
+            classifier zeroes in training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> [tuple(x.shape) for x in NIN()(torch.rand(1, 3, 224, 224))]
+        [(1, 96, 54, 54), (1, 256, 27, 27), (1, 384, 13, 13), (1, 1024, 6, 6)]
+        >>> [tuple(x.shape) for x in NIN('cifar', num_classes=10)(torch.rand(2, 3, 32, 32))]
+        [(2, 10)]
+    """
+
+    default_init_cfg = PLAIN_INIT_CFG
+    arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
+        'imagenet': (
+            (Conv(96, 11, stride=4), Conv(96, 1), Conv(96, 1)),
+            (_MAX, Conv(256, 5, padding=2), Conv(256, 1), Conv(256, 1)),
+            (_MAX, Conv(384, 3, padding=1), Conv(384, 1), Conv(384, 1)),
+            (_MAX, Dropout(), Conv(1024, 3, padding=1), Conv(1024, 1)),
+        ),
+        'cifar': (
+            (Conv(192, 5, padding=2), Conv(160, 1), Conv(96, 1)),
+            (_MAX, Dropout(), Conv(192, 5, padding=2), Conv(192, 1), Conv(192, 1)),
+            (_AVERAGE, Dropout(), Conv(192, 3, padding=1), Conv(192, 1)),
+        ),
+    }
+
+    def __init__(
+        self,
+        arch: str = 'imagenet',
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+    ) -> None:
+        if arch not in self.arch_settings:
+            raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
+        stages = self.arch_settings[arch]
+        out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.arch = arch
+        cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, dropout if num_classes > 0 else 0.0)
+        groups = list(plain_groups(stages, in_channels, cfgs))
+        number = sum(len(group.modules) for group in groups)
+        if num_classes < 0:
+            self.add_groups(groups)
+            accept_layouts(self, [without_classifier(rf'features\.{number}\.')])
+            return
+        self.add_groups(
+            groups,
+            {
+                f'features.{number}': nn.Conv2d(groups[-1].channels, num_classes, 1),
+                f'features.{number + 1}': nn.ReLU(inplace=True),
+                'avgpool': nn.AdaptiveAvgPool2d(1),
+                'flatten': nn.Flatten(),
+            },
+        )

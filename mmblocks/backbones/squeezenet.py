@@ -1,0 +1,128 @@
+"""SqueezeNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.plain import (
+    PLAIN_INIT_CFG,
+    Conv,
+    Layer,
+    LayerCfgs,
+    Pool,
+    plain_groups,
+    without_classifier,
+)
+from mmblocks.layers.fire import FireModule
+from mmblocks.weights.renaming import accept_layouts
+
+
+class _Fire(NamedTuple):
+    squeeze_channels: int
+    expand_channels: int
+
+    stride = 1
+
+    @property
+    def channels(self) -> int:
+        return 2 * self.expand_channels
+
+    def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
+        widths = (self.squeeze_channels, self.expand_channels, self.expand_channels)
+        return [FireModule(in_channels, *widths, cfgs.conv_cfg, cfgs.norm_cfg, cfgs.act_cfg)]
+
+
+_POOL = Pool(3, ceil_mode=True)
+
+
+@MODELS.register_module()
+class SqueezeNet(BaseBackbone):
+    """`SqueezeNet <https://arxiv.org/abs/1602.07360>`_, made of fire modules.
+
+    Keys and layers are torchvision's, whose weights load as they are; a net without classifier
+    leaves those of the classifier out. Four groups: the first convolution (stride 2) and the fire
+    modules behind each pooling (strides 4, 8 and 16). The first convolution does not pad, so maps
+    may fall up to three pixels short of the image's size over the stride.
+
+    Args:
+        version: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less.
+        num_classes: Classes of the classifier; -1 for none.
+        out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
+            16; with a classifier none, so that the logits are the only output.
+        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm behind every convolution but the classifier's; None for none, as
+            published. With a norm the numbers in the keys are others, so published weights do
+            not fit.
+        act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each group's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming.
+        in_channels: Channels of the images.
+        dropout: Share of the values in front of the classifier that are zeroed in training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> [tuple(x.shape) for x in SqueezeNet('1_1')(torch.rand(1, 3, 64, 64))]
+        [(1, 128, 15, 15), (1, 256, 7, 7), (1, 512, 3, 3)]
+    """
+
+    default_init_cfg = PLAIN_INIT_CFG
+    arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
+        '1_0': (
+            (Conv(96, 7, stride=2),),
+            (_POOL, _Fire(16, 64), _Fire(16, 64), _Fire(32, 128)),
+            (_POOL, _Fire(32, 128), _Fire(48, 192), _Fire(48, 192), _Fire(64, 256)),
+            (_POOL, _Fire(64, 256)),
+        ),
+        '1_1': (
+            (Conv(64, 3, stride=2),),
+            (_POOL, _Fire(16, 64), _Fire(16, 64)),
+            (_POOL, _Fire(32, 128), _Fire(32, 128)),
+            (_POOL, _Fire(48, 192), _Fire(48, 192), _Fire(64, 256), _Fire(64, 256)),
+        ),
+    }
+
+    def __init__(
+        self,
+        version: str = '1_0',
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+    ) -> None:
+        if version not in self.arch_settings:
+            raise ValueError(f'version={version!r}: must be one of {list(self.arch_settings)}')
+        out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.version = version
+        stages = self.arch_settings[version]
+        groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        if num_classes < 0:
+            self.add_groups(groups)
+            accept_layouts(self, [without_classifier()])
+            return
+        classifier = Sequential(
+            nn.Dropout(dropout),
+            nn.Conv2d(512, num_classes, 1),
+            nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(1),
+        )
+        self.add_groups(groups, {'classifier': classifier, 'flatten': nn.Flatten()})

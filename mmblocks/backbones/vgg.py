@@ -1,0 +1,184 @@
+"""VGG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.plain import (
+    Conv,
+    Layer,
+    LayerCfgs,
+    Pool,
+    plain_groups,
+    without_classifier,
+)
+from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+
+
+@MODELS.register_module()
+class VGG(BaseBackbone):
+    """`VGG <https://arxiv.org/abs/1409.1556>`_: 3x3 convolutions in five stages.
+
+    Every stage is a group and ends with its pooling, so its map has stride 2, 4, 8, 16 or 32.
+    Arguments are mmpretrain's, keys torchvision's (``features.N``, ``classifier.N``). Weights of
+    torchvision, mmpretrain and timm load as they are, and those of the trunk of mmdet's SSDVGG;
+    those with BatchNorm need ``norm_cfg=dict(type='BN')``, behind convolutions that keep their
+    bias. A net without classifier leaves the classifier's weights out.
+
+    The classifier pools to 7 x 7 as torchvision's does. timm's is a convolution there: the same
+    at 224 pixels and below, while of larger images timm averages over places.
+
+    Args:
+        depth: 11, 13, 16 or 19.
+        num_classes: Classes of the classifier; -1 for none.
+        num_stages: How many stages are built, 1 to 5; a classifier needs all.
+        dilations: Dilation of each stage's convolutions. The poolings stay, so strides do too.
+        out_indices: Which stages give an output, from 0. Default: the last one; with a
+            classifier none, so that the logits are the only output. A pyramid of strides 4 to 32
+            takes (1, 2, 3, 4).
+        frozen_stages: -1 and 0 freeze nothing, k the first k stages.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm behind every convolution; None for none.
+        act_cfg: Activation behind every convolution.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        ceil_mode: Pool the border's odd pixels too, so that maps have the image's size over the
+            stride, rounded up; without it, down.
+        with_last_pool: Whether the last stage ends with a pooling.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions, normal
+            with 0.01 for the classifier.
+        in_channels: Channels of the images.
+        with_cp: Recompute each stage's activations in backward to save memory.
+        dropout: Share of the values behind the classifier's first two layers that are zeroed in
+            training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = VGG(11, out_indices=(1, 2, 3, 4))
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 128, 16, 16), (1, 256, 8, 8), (1, 512, 4, 4), (1, 512, 2, 2)]
+    """
+
+    default_init_cfg = [
+        *BaseBackbone.default_init_cfg,
+        dict(type='Normal', layer='Linear', std=0.01),
+    ]
+    # Convolutions of each stage.
+    arch_settings: ClassVar[dict[int, tuple[int, ...]]] = {
+        11: (1, 1, 2, 2, 2),
+        13: (2, 2, 2, 2, 2),
+        16: (2, 2, 3, 3, 3),
+        19: (2, 2, 4, 4, 4),
+    }
+    stage_channels: ClassVar[tuple[int, ...]] = (64, 128, 256, 512, 512)
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = -1,
+        num_stages: int = 5,
+        dilations: Sequence[int] = (1, 1, 1, 1, 1),
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU'),
+        norm_eval: bool = False,
+        ceil_mode: bool = False,
+        with_last_pool: bool = True,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+        with_cp: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
+        if num_stages not in range(1, 6):
+            raise ValueError(f'num_stages={num_stages!r}: must be 1 to 5')
+        if len(dilations) != num_stages:
+            raise ValueError(
+                f'dilations={tuple(dilations)}: must have num_stages={num_stages} entries'
+            )
+        out_indices = outputs_with_classifier(num_classes, out_indices, num_stages - 1)
+        if num_classes > 0 and num_stages < 5:
+            raise ValueError(
+                f'num_stages={num_stages}: the classifier of num_classes={num_classes} needs 5'
+            )
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.depth = depth
+        stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
+        groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg is not None))
+        if num_classes < 0:
+            self.add_groups(groups)
+            drop: Rule = (r'(classifier|pre_logits|head)\.', None)
+            accept_layouts(self, [_mmpretrain((drop, *renamed)), without_classifier(drop[0])])
+            return
+        classifier = Sequential(
+            nn.Linear(512 * 7 * 7, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(4096, num_classes),
+        )
+        self.add_groups(
+            groups,
+            {'avgpool': nn.AdaptiveAvgPool2d(7), 'flatten': nn.Flatten(), 'classifier': classifier},
+        )
+        accept_layouts(self, [_mmpretrain(renamed), _TIMM])
+        for i in (0, 3):
+            classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
+
+    def _stages(
+        self, depth: int, dilations: Sequence[int], ceil_mode: bool, with_last_pool: bool
+    ) -> Iterator[list[Layer]]:
+        rows = zip(self.arch_settings[depth], self.stage_channels, dilations, strict=False)
+        for i, (num_convs, channels, dilation) in enumerate(rows, 1):
+            conv = Conv(channels, 3, padding=dilation, dilation=dilation)
+            with_pool = i < len(dilations) or with_last_pool
+            yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
+
+
+def _mmpretrain(rules: Sequence[Rule]) -> Layout:
+    return Layout('mmpretrain', r'features\.\d+\.conv\.', rules)
+
+
+def _mmpretrain_rules(stages: Sequence[int], with_norm: bool) -> Iterator[Rule]:
+    """Gives the rules for mmpretrain's numbers, which count a convolution with all behind it."""
+    theirs = ours = 0
+    for num_convs in stages:
+        for _ in range(num_convs):
+            yield rf'features\.{theirs}\.conv\.', f'features.{ours}.'
+            # The norm's name there is that of its kind.
+            yield rf'features\.{theirs}\.\w+\.', f'features.{ours + 1}.'
+            theirs, ours = theirs + 1, ours + 2 + with_norm
+        theirs, ours = theirs + 1, ours + 1
+
+
+_TIMM = Layout(
+    'timm',
+    r'pre_logits\.',
+    (
+        (r'pre_logits\.fc1\.', 'classifier.0.'),
+        (r'pre_logits\.fc2\.', 'classifier.3.'),
+        (r'head\.fc\.', 'classifier.6.'),
+    ),
+)
+
+
+def _flatten_kernel(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Takes the kernel of a convolution that covers its whole input as a linear layer's weight."""
+    weight = state_dict.get(f'{prefix}weight')
+    if weight is not None and weight.dim() == 4:
+        state_dict[f'{prefix}weight'] = weight.flatten(1)

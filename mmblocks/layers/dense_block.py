@@ -1,0 +1,171 @@
+"""The dense block of DenseNet and the transition between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmblocks.layers.checkpoint import checkpoint_block
+
+
+class DenseLayer(BaseModule):
+    """A 1x1 and a 3x3 convolution over all maps before, each behind its norm and activation.
+
+    From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
+    torchvision's.
+
+    Args:
+        in_channels: Channels of all input maps together.
+        growth_rate: Output channels.
+        bn_size: Channels between the convolutions, per output channel.
+        drop_rate: Share of the output values that are zeroed in training, 0 to 1.
+        memory_efficient: Keep neither the joined maps nor what the 1x1 convolution reads of them
+            for backward, but compute them again.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        act_cfg: Activation behind both norms.
+        init_cfg: MMEngine's initialisation config.
+
+    Shape:
+        A list of (N, *, H, W) with ``in_channels`` in all to (N, growth_rate, H, W).
+
+    Example:
+        >>> layer = DenseLayer(12, growth_rate=8)
+        >>> layer([torch.rand(1, 4, 6, 6), torch.rand(1, 8, 6, 6)]).shape
+        torch.Size([1, 8, 6, 6])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        growth_rate: int,
+        bn_size: int = 4,
+        drop_rate: float = 0.0,
+        memory_efficient: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        mid_channels = bn_size * growth_rate
+        self.memory_efficient = memory_efficient
+        self.norm1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.act1 = build_activation_layer(act_cfg)
+        self.conv1 = build_conv_layer(conv_cfg, in_channels, mid_channels, 1, bias=False)
+        self.norm2 = build_norm_layer(norm_cfg, mid_channels)[1]
+        self.act2 = build_activation_layer(act_cfg)
+        self.conv2 = build_conv_layer(conv_cfg, mid_channels, growth_rate, 3, padding=1, bias=False)
+        self.dropout = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Gives the new maps alone."""
+        if self.memory_efficient:
+            # Joining is part of what is recomputed: the joined maps of all layers together grow
+            # with the square of their number.
+            *before, last = features
+            x = checkpoint_block((_Join(before), self.norm1, self.act1, self.conv1), last)
+        else:
+            x = self.conv1(self.act1(self.norm1(torch.cat(list(features), dim=1))))
+        return self.dropout(self.conv2(self.act2(self.norm2(x))))
+
+
+class _Join(nn.Module):
+    """Joins its input to maps that are there already."""
+
+    def __init__(self, before: list[Tensor]) -> None:
+        super().__init__()
+        self.before = before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([*self.before, x], dim=1)
+
+
+class DenseBlock(BaseModule):
+    """Layers that each read the maps of all layers before, and of the block's input.
+
+    From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
+    torchvision's: ``denselayer1`` and so on.
+
+    Args:
+        num_layers: Number of layers.
+        in_channels: Input channels.
+        growth_rate: Channels that each layer adds.
+        init_cfg: MMEngine's initialisation config.
+        **layer_options: The other arguments of DenseLayer.
+
+    Shape:
+        (N, in_channels, H, W) to (N, in_channels + num_layers * growth_rate, H, W).
+
+    Example:
+        >>> DenseBlock(3, 16, growth_rate=8)(torch.rand(1, 16, 6, 6)).shape
+        torch.Size([1, 40, 6, 6])
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        in_channels: int,
+        growth_rate: int,
+        init_cfg: dict | list[dict] | None = None,
+        **layer_options: Any,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.out_channels = in_channels + num_layers * growth_rate
+        for i in range(num_layers):
+            layer = DenseLayer(in_channels + i * growth_rate, growth_rate, **layer_options)
+            self.add_module(f'denselayer{i + 1}', layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gives the input and every layer's maps, joined."""
+        features = [x]
+        for layer in self.children():
+            features.append(layer(features))
+        return torch.cat(features, dim=1)
+
+
+class DenseTransition(BaseModule):
+    """Norm, activation, a 1x1 convolution and 2x2 average pooling.
+
+    From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
+    torchvision's.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        conv_cfg: Convolution layer; None for Conv2d.
+        norm_cfg: Norm layer.
+        act_cfg: Activation.
+        init_cfg: MMEngine's initialisation config.
+
+    Shape:
+        (N, in_channels, H, W) to (N, out_channels, H // 2, W // 2).
+
+    Example:
+        >>> DenseTransition(16, 8)(torch.rand(1, 16, 7, 6)).shape
+        torch.Size([1, 8, 3, 3])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.norm = build_norm_layer(norm_cfg, in_channels)[1]
+        self.act = build_activation_layer(act_cfg)
+        self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, bias=False)
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the parts in order."""
+        return self.pool(self.conv(self.act(self.norm(x))))
