@@ -250,7 +250,7 @@ def test_what_is_in_order_is_not_warned_of():
     [
         (dict(type='mmblocks.MobileNetV4'), r'GhostNet, .*did you mean MobileNetV3'),
         (dict(type='ghostnet'), r'did you mean GhostNet\?'),
-        (dict(type='mmdet.ResNet', depth=50), r'--backbone mmdet\.ResNet: mmblocks has GhostNet, '),
+        (dict(type='mmdet.ResNet', depth=50), r'--backbone mmdet\.ResNet: mmblocks has AlexNet, '),
         (dict(type='ResNet'), r'ResNet needs depth: --backbone-options depth='),
         (dict(type='ResNet', deph=50), r'ResNet has no deph; it accepts depth, .*mean depth\?'),
         (dict(type='ResNetV1d', depth=18, base=8), r'no base; it accepts depth, .*base_channels'),

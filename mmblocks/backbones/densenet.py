@@ -35,8 +35,9 @@ class DenseNet(BaseBackbone):
     built.
 
     Args:
-        arch: '121', '161', '169' or '201'; or a dict of ``growth_rate`` (channels that each layer
-            adds), ``depths`` (layers of each dense block) and ``init_channels`` (of the stem).
+        arch: '121', '161', '169' or '201', also as a number; or a dict of ``growth_rate``
+            (channels that each layer adds), ``depths`` (layers of each dense block) and
+            ``init_channels`` (of the stem).
         in_channels: Channels of the images.
         bn_size: Channels between the convolutions of a layer, per channel that it adds.
         drop_rate: Share of each layer's values that are zeroed in training.
@@ -77,7 +78,7 @@ class DenseNet(BaseBackbone):
 
     def __init__(
         self,
-        arch: str | Mapping[str, Any] = '121',
+        arch: str | int | Mapping[str, Any] = '121',
         in_channels: int = 3,
         bn_size: int = 4,
         drop_rate: float = 0,
@@ -123,7 +124,7 @@ class DenseNet(BaseBackbone):
         self.add_groups(groups, classifier)
         accept_layouts(self, _layouts(settings.depths, with_classifier=num_classes > 0))
 
-    def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
+    def _settings(self, arch: str | int | Mapping[str, Any]) -> _Arch:
         names = list(_Arch._fields)
         if isinstance(arch, Mapping):
             if set(arch) != set(names):
@@ -133,11 +134,12 @@ class DenseNet(BaseBackbone):
             if not settings.depths or any(not isinstance(n, int) or n < 1 for n in sizes):
                 raise ValueError(f'arch={arch!r}: all numbers must be ints of at least 1')
             return settings
-        if arch not in self.arch_settings:
+        # On a command line, 121 is a number.
+        if str(arch) not in self.arch_settings:
             raise ValueError(
                 f'arch={arch!r}: must be one of {list(self.arch_settings)}, or a dict of {names}'
             )
-        return self.arch_settings[arch]
+        return self.arch_settings[str(arch)]
 
     @staticmethod
     def _groups(

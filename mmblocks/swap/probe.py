@@ -1,4 +1,4 @@
-"""Running parts of a detector on one small picture, to see what maps they give."""
+"""Running parts of a detector on two pictures, to see what maps they give."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
-# Large enough for the four extra levels of SSD's neck.
-_IMAGE_SIZE = 512
+# The smaller is large enough for the four extra levels of SSD's neck. By their difference, a stride
+# shows even where layers do not pad and maps fall short of the picture's size over the stride.
+_IMAGE_SIZES = (512, 1024)
 
 
 class Maps(NamedTuple):
@@ -48,7 +49,7 @@ class Probe(NamedTuple):
 
 
 def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
-    """Builds parts of a detector and runs a picture through them, one behind the other.
+    """Builds parts of a detector and runs two pictures through them, one part behind the other.
 
     On the meta device, which takes no time and no memory, or where a part cannot be built or run
     there, on the CPU.
@@ -74,26 +75,35 @@ def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
 def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> list[Probe]:
     found = []
     in_channels = parts[0].get('in_channels', 3)
-    x: Any = torch.zeros(1, in_channels, _IMAGE_SIZE, _IMAGE_SIZE, device=device)
+    pictures: list[Any] = [
+        torch.zeros(1, in_channels, size, size, device=device) for size in _IMAGE_SIZES
+    ]
     for part in parts:
         with torch.device(device):
             module = MODELS.build(ConfigDict(copy.deepcopy(part)))
         # On lines of their own: mmdet's nets do not return themselves.
         module.eval()
-        x = module(x)
+        pictures = [module(x) for x in pictures]
         module.train()
         parameters = list(module.parameters())
         frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-        found.append(Probe(_maps(x), sum(p.numel() for p in parameters), frozen))
+        found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
     return found
 
 
-def _maps(outs: Any) -> Maps:
+def _maps(small: Any, large: Any) -> Maps:
+    pairs = list(zip(_as_maps(small), _as_maps(large), strict=True))
+    pixels = _IMAGE_SIZES[1] - _IMAGE_SIZES[0]
+    return Maps(
+        tuple(x.shape[1] for x, _ in pairs),
+        tuple(round(pixels / (y.shape[-1] - x.shape[-1])) for x, y in pairs),
+    )
+
+
+def _as_maps(outs: Any) -> Sequence[Tensor]:
     outs = (outs,) if isinstance(outs, Tensor) else outs
     if not isinstance(outs, (list, tuple)) or not all(
         isinstance(x, Tensor) and x.dim() == 4 for x in outs
     ):
         raise TypeError('it gives something else than feature maps')
-    return Maps(
-        tuple(x.shape[1] for x in outs), tuple(round(_IMAGE_SIZE / x.shape[-1]) for x in outs)
-    )
+    return outs

@@ -135,7 +135,7 @@ def test_the_last_map_equals_mmpretrains(peer):
 @pytest.mark.parametrize('arch', ARCHS)
 def test_every_tensor_of_mmpretrain_finds_its_place(arch, peer):
     with torch.device('meta'):
-        load(DenseNet(arch), peer('mmpretrain.models.backbones').DenseNet(arch))
+        load(DenseNet(int(arch)), peer('mmpretrain.models.backbones').DenseNet(arch))
 
 
 @pytest.mark.parametrize('factor', [0.3, 1.0])
@@ -219,7 +219,7 @@ def test_dropping_values_is_reproduced_when_layers_are_recomputed():
     ('options', 'message'),
     [
         (dict(arch='264'), "arch='264'.*'201'.*growth_rate"),
-        (dict(arch=121), 'arch=121.*161'),
+        (dict(arch=122), 'arch=122.*161'),
         (dict(arch=dict(growth_rate=8, depths=[2])), 'arch=.*must have the keys.*init_channels'),
         (dict(arch=TINY | dict(width=2)), 'arch=.*must have the keys'),
         (dict(arch=TINY | dict(depths=[])), 'arch=.*at least 1'),
