@@ -53,8 +53,13 @@ setup(
     python_requires='>=3.10',
     install_requires=['torch', 'numpy'],
     extras_require={
-        'openmmlab': ['mmengine>=0.10.7', 'mmcv>=2.0.0,<2.2.0', 'mmdet>=3.3.0'],
-        'onedl': ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'],
+        'openmmlab': [
+            'mmengine>=0.10.7',
+            'mmcv>=2.0.0,<2.2.0',
+            'mmdet>=3.3.0',
+            'safetensors',
+        ],
+        'onedl': ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'],
         'demo': ['scikit-learn', 'matplotlib'],
         'test': ['pytest', 'hypothesis', 'ruff'],
     },

@@ -143,8 +143,8 @@ def test_only_torch_and_numpy_are_required(metadata):
 @pytest.mark.parametrize(
     ('extra', 'names'),
     [
-        ('openmmlab', {'mmengine', 'mmcv', 'mmdet'}),
-        ('onedl', {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'}),
+        ('openmmlab', {'mmengine', 'mmcv', 'mmdet', 'safetensors'}),
+        ('onedl', {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'}),
         ('demo', {'scikit-learn', 'matplotlib'}),
         ('test', {'pytest', 'hypothesis', 'ruff'}),
     ],

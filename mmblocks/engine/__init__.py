@@ -5,11 +5,11 @@ something is built.
 """
 
 from mmblocks.engine.amp import BF16OptimWrapper
-from mmblocks.engine.checkpoints import guard_loaders, read_checkpoint
 from mmblocks.engine.config import find_config, load_config, merge_options
-from mmblocks.engine.errors import UserError, command
 from mmblocks.engine.launch import end_process_group
 from mmblocks.engine.runner import build_runner, prepare
+from mmblocks.errors import UserError, command
+from mmblocks.weights.files import guard_loaders, read_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',

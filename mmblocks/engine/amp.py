@@ -15,7 +15,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.autograd import Function
 
-from mmblocks.engine.errors import UserError
+from mmblocks.errors import UserError
 
 __all__ = ['BF16OptimWrapper', 'check_optim_wrapper', 'turn_on_amp']
 

@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 
 from mmblocks.engine.config import load_config
-from mmblocks.engine.errors import UserError, command, note, warn
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
 from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
+from mmblocks.errors import UserError, command, note, warn
 
 
 class _Options(DictAction):

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmblocks.engine.errors import UserError
+from mmblocks.errors import UserError
 
 # What each task reads; the evaluators read annotations too.
 _PARTS = {

@@ -16,7 +16,7 @@ from mmengine.device import get_device
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from mmblocks.engine.errors import UserError
+from mmblocks.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # What torch.distributed wants to know, and the variable in which each launcher says it.

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch.optim import Optimizer
 
-from mmblocks.engine.errors import UserError, note, warn
+from mmblocks.errors import UserError, note, warn
 
 # What MMEngine needs in a checkpoint to go on with the training that wrote it.
 _TRAINING_STATE = ('meta', 'message_hub', 'optimizer')

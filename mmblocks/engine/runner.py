@@ -13,12 +13,13 @@ from mmengine.registry import RUNNERS, build_from_cfg
 from mmengine.runner import Runner
 
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
-from mmblocks.engine.checkpoints import guard_loaders, read_checkpoint, weights
 from mmblocks.engine.data import check_data
-from mmblocks.engine.errors import UserError, warn
 from mmblocks.engine.fit import load_weights
 from mmblocks.engine.launch import start_process_group
 from mmblocks.engine.resume import check_training_goes_on, check_training_state, resume_latest
+from mmblocks.errors import UserError, warn
+from mmblocks.hooks.preprocessing import CheckPreprocessingHook
+from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
 Task = Literal['train', 'test']
 _PARTS = {
@@ -84,7 +85,8 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         task: What the runner is for. ``'test'`` wants ``cfg.load_from`` to fill the whole model.
 
     Returns:
-        The runner. Checkpoints that it reads cannot run code.
+        The runner. Checkpoints that it reads cannot run code, and training warns of images that
+        are not what the backbone's weights were trained on.
 
     Raises:
         UserError: A part of the config, a data file or a checkpoint is missing, the checkpoint
@@ -121,6 +123,8 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
     if resume:
         check_training_goes_on(checkpoint, path, runner)
+    if task == 'train' and not any(isinstance(h, CheckPreprocessingHook) for h in runner.hooks):
+        runner.register_hook(CheckPreprocessingHook())
     return runner
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
 from mmblocks.necks.top_blocks import TopBlock
+from mmblocks.weights.module import WeightedModule
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
@@ -50,7 +50,7 @@ FPN_LAYOUTS = (
 
 
 @MODELS.register_module()
-class FPN(BaseModule):
+class FPN(WeightedModule):
     """`Feature Pyramid Networks <https://arxiv.org/abs/1612.03144>`_: one width, every scale.
 
     Arguments, defaults and state-dict keys are mmdet's; ``top_block`` is added. Weights of
@@ -92,6 +92,8 @@ class FPN(BaseModule):
         [(1, 16, 16, 16), (1, 16, 8, 8), (1, 16, 4, 4), (1, 16, 2, 2)]
     """
 
+    default_init_cfg = dict(type='Xavier', layer='Conv2d', distribution='uniform')
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -106,9 +108,7 @@ class FPN(BaseModule):
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         upsample_cfg: dict = dict(mode='nearest'),
-        init_cfg: dict | list[dict] | None = dict(
-            type='Xavier', layer='Conv2d', distribution='uniform'
-        ),
+        init_cfg: dict | list[dict] | None = default_init_cfg,
         top_block: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

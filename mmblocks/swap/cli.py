@@ -10,19 +10,20 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from mmblocks.engine import UserError, command
-from mmblocks.engine.errors import note, warn
+from mmblocks.errors import note, warn
 
 from .swap import swap_backbone
 
 
-class _Options(DictAction):
+class KeyValues(DictAction):
     """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        """Takes the pairs of a command line."""
         try:
             super().__call__(parser, *args, **kwargs)
         except (ValueError, AssertionError):
-            parser.error(f'--backbone-options takes KEY=VALUE pairs, not {args[1]}')
+            parser.error(f'{self.option_strings[0]} takes KEY=VALUE pairs, not {args[1]}')
 
 
 @command
@@ -60,7 +61,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         '--backbone-options',
         nargs='+',
-        action=_Options,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='its arguments: arch=small, out_indices=1,2,3, norm_cfg.type=SyncBN',

@@ -12,18 +12,19 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta, list_backbones
 from mmblocks.engine import UserError
-from mmblocks.engine.errors import did_you_mean, first_line
+from mmblocks.errors import did_you_mean, first_line
 
 # What Python says when a class passes on an option that it also sets.
 _TWICE = re.compile(r"multiple values for keyword argument '(\w+)'")
 
 
-def check_options(name: str, options: dict[str, Any]) -> None:
+def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') -> None:
     """Holds that there is a backbone of this name and that it takes these options.
 
     Args:
         name: The backbone, without a prefix.
         options: Its arguments.
+        flag: The option of a command line that gave the name; for the errors.
 
     Raises:
         UserError: There is none, it does not know an option, or it needs another one.
@@ -32,11 +33,11 @@ def check_options(name: str, options: dict[str, Any]) -> None:
         lowered = {known.lower(): known for known in list_backbones()}
         near = lowered.get(name.lower())
         hint = f'; did you mean {near}?' if near else did_you_mean(name, list_backbones())
-        raise UserError(f'--backbone {name}: mmblocks has {", ".join(list_backbones())}{hint}')
+        raise UserError(f'{flag} {name}: mmblocks has {", ".join(list_backbones())}{hint}')
     parameters = _parameters(MODELS.module_dict[name])
     if unknown := [key for key in options if key not in parameters]:
         raise UserError(
-            f'--backbone-options: {name} has no {", ".join(unknown)}; it accepts '
+            f'{flag}-options: {name} has no {", ".join(unknown)}; it accepts '
             f'{", ".join(parameters)}{did_you_mean(unknown[0], parameters)}'
         )
     lacking = [
@@ -46,7 +47,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     ]
     if lacking:
         wanted = ' '.join(f'{key}=...' for key in lacking)
-        raise UserError(f'{name} needs {", ".join(lacking)}: --backbone-options {wanted}')
+        raise UserError(f'{name} needs {", ".join(lacking)}: {flag}-options {wanted}')
 
 
 def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mmblocks.engine import UserError
-from mmblocks.engine.errors import first_line
+from mmblocks.errors import first_line
 
 from .detector import Inlet, dotted, head_strides, necks, type_name
+from .images import Images
 from .probe import Maps, probe
 from .text import inline
-
-# Mean and standard deviation, in RGB, for weights of torchvision and most others.
-_IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 
 
 class Side(NamedTuple):
@@ -46,6 +44,7 @@ class Change(NamedTuple):
         new: The detector after.
         inlet: What takes the backbone's maps.
         inputs: The arguments of it that changed.
+        images: What becomes of the images.
     """
 
     base: str
@@ -54,6 +53,7 @@ class Change(NamedTuple):
     new: Side
     inlet: Inlet
     inputs: Mapping[str, Any]
+    images: Images
 
 
 def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
@@ -100,7 +100,8 @@ def report(change: Change) -> str:
         'heads': _heads(new),
         'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
         'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
-        'weights': [f'{_weights(new) or "none"}, was {_weights(old) or "none"}'],
+        'weights': [f'{_weights(new)}, was {_weights(old)}'],
+        'images': change.images.report(),
     }
     width = max(map(len, matters)) + 2
     return '\n'.join(
@@ -113,16 +114,16 @@ def report(change: Change) -> str:
 def warnings(change: Change) -> list[str]:
     """Lists what may go wrong in training if nothing else is changed."""
     found = []
-    weights, load_from = _weights(change.new), change.cfg.get('load_from')
-    if change.new.frozen and not weights:
+    load_from = change.cfg.get('load_from')
+    if change.new.frozen and not weights_of(change.new.detector['backbone']):
         found.append(
             f'{change.new.frozen:,} parameters are frozen at random values; give weights with '
             '--checkpoint'
         )
     if load_from:
         found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')
-    if weights and (images := _images(change)):
-        found.append(f'the base gives images as {images}; hold that against the new weights')
+    if images := change.images.warning():
+        found.append(images)
     optim_wrapper = change.cfg.get('optim_wrapper') or {}
     if constructor := optim_wrapper.get('constructor'):
         found.append(
@@ -166,24 +167,16 @@ def _frozen(side: Side) -> str:
 
 
 def _weights(side: Side) -> str:
-    init_cfg = side.detector['backbone'].get('init_cfg') or []
+    return weights_of(side.detector['backbone']) or 'none'
+
+
+def weights_of(backbone: Mapping[str, Any]) -> str:
+    """Gives the checkpoint that a backbone's config starts from, or an empty string."""
+    init_cfg = backbone.get('init_cfg') or []
     for entry in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
         if entry.get('type') == 'Pretrained':
             return str(entry.get('checkpoint'))
     return ''
-
-
-def _images(change: Change) -> str:
-    """Says how the detector gets its images, if that is not what most weights expect."""
-    cfg = change.old.detector.get('data_preprocessor') or change.cfg['model'].get(
-        'data_preprocessor', {}
-    )
-    cfg = cfg.get('data_preprocessor', cfg)
-    mean, std = cfg.get('mean'), cfg.get('std')
-    order = 'RGB' if cfg.get('bgr_to_rgb') else 'BGR'
-    if (mean, std, order) == (*_IMAGENET, 'RGB'):
-        return ''
-    return f'{order} with mean={mean} and std={std}' if mean else f'{order} from 0 to 255'
 
 
 def _call(part: Mapping[str, Any]) -> str:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from mmblocks.engine import UserError, find_config, load_config
-from mmblocks.engine.errors import first_line
+from mmblocks.errors import first_line
 
 from . import detector as parts
 from .detector import Inlet
+from .images import Images, look_at_images
 from .outputs import build, check_options, choose_outputs, explain_misfit
-from .report import Change, Side, measure, report, warnings
+from .report import Change, Side, measure, report, warnings, weights_of
 from .text import assignment
 
 
@@ -78,9 +79,12 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
         inlet.key: inlet.value(build(backbone).out_channels),
         **_moved_levels(inlet.part, skipped),
     }
+    images = look_at_images(cfg, path, backbone, weights_of(backbone))
 
-    overrides, expected = _changes(cfg, path, backbone, inlet, inputs)
+    overrides, expected = _changes(cfg, path, backbone, inlet, inputs, images)
     comments = _comments(path, backbone, inlet, old.maps.strides[skipped:])
+    if images.changes:
+        comments |= dict.fromkeys(images.changes, images.comment)
     title = f'# {parts.type_name(old.detector)} with {backbone["type"]}'
 
     def text(base_path: str) -> str:
@@ -100,7 +104,7 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
         raise RuntimeError(f'more than the backbone would change in {base}: {different}')
     new = measure(_at(result['model'], path), result)
     _hold_that_heads_see_no_difference(old, new, inlet)
-    change = Change(base, cfg, old, new, inlet, inputs)
+    change = Change(base, cfg, old, new, inlet, inputs, images)
     return Swap(text(_base_path(base, Path(folder))), report(change), warnings(change))
 
 
@@ -150,12 +154,15 @@ def _changes(
     backbone: dict[str, Any],
     inlet: Inlet,
     inputs: dict[str, Any],
+    images: Images,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gives what to write as ``model``, and the whole config that must come of it."""
     expected = copy.deepcopy(cfg)
     detector = _at(expected['model'], path)
     detector['backbone'] = backbone
     _at(detector, inlet.path).update(inputs)
+    for keys, options in images.changes.items():
+        _at(expected['model'], keys).update(options)
     imports = expected.setdefault('custom_imports', {})
     given = imports.get('imports', [])
     given = [given] if isinstance(given, str) else list(given)
@@ -164,10 +171,22 @@ def _changes(
     key, *deeper = inlet.path
     # MMEngine merges dicts but replaces lists, which are therefore written whole.
     part = detector[key] if deeper else inputs
-    overrides: dict[str, Any] = {'backbone': dict(_delete_=True, **backbone), key: part}
-    for outer in reversed(path):
-        overrides = {outer: overrides}
-    return overrides, expected
+    written = {
+        **images.changes,
+        (*path, 'backbone'): dict(_delete_=True, **backbone),
+        (*path, key): part,
+    }
+    return _nested(written), expected
+
+
+def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for (*first, last), value in values.items():
+        inner = tree
+        for key in first:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return tree
 
 
 def _comments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -21,12 +21,17 @@ class Layout(NamedTuple):
             drops the key. The first one that matches counts; keys that none matches stay. Or
             a function from the keys to such pairs, where the names depend on each other.
         refused: Why weights of this layout cannot give the same outputs here, if so.
+        written: Rules that hold in a file written in this layout, where ``rules`` is a function.
+        shapes: Sizes of the tensors that have others there, by their names there; -1 for a
+            dimension that follows from the others.
     """
 
     name: str
     marker: str
     rules: Sequence[Rule] | Callable[[Iterable[str]], Sequence[Rule]] = ()
     refused: str | None = None
+    written: Sequence[Rule] | None = None
+    shapes: Mapping[str, tuple[int, ...]] = {}
 
 
 def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str | None]:
@@ -48,18 +53,18 @@ def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str
         >>> rename_keys(['inner_0.weight', 'bias'], [torchvision])
         {'inner_0.weight': 'lateral.0.weight'}
     """
-    layout = next(
-        (entry for entry in layouts if any(re.match(entry.marker, key) for key in keys)), None
-    )
+    layout = choose_layout(keys, layouts)
     if layout is None:
         return {}
     if layout.refused:
         raise ValueError(f'these are weights of {layout.name}: {layout.refused}')
     rules = layout.rules(keys) if callable(layout.rules) else layout.rules
+    # Of some nets there are more rules than Python keeps compiled by itself.
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
     renamed: dict[str, str | None] = {}
     for key in keys:
-        for pattern, replacement in rules:
-            if match := re.match(pattern, key):
+        for pattern, replacement in compiled:
+            if match := pattern.match(key):
                 renamed[key] = (
                     None if replacement is None else match.expand(replacement) + key[match.end() :]
                 )
@@ -70,6 +75,19 @@ def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str
     return renamed
 
 
+def choose_layout(keys: Iterable[str], layouts: Iterable[Layout]) -> Layout | None:
+    """Gives the first layout whose marker matches one of the keys, or None.
+
+    Args:
+        keys: Keys of a state dict.
+        layouts: Known layouts.
+    """
+    keys = list(keys)
+    return next(
+        (entry for entry in layouts if any(re.match(entry.marker, key) for key in keys)), None
+    )
+
+
 def accept_layouts(module: nn.Module, layouts: Sequence[Layout]) -> None:
     """Makes a module load state dicts of other layouts, alone or as part of a larger model.
 
@@ -78,6 +96,7 @@ def accept_layouts(module: nn.Module, layouts: Sequence[Layout]) -> None:
             MMEngine's, rename from now on.
         layouts: The layouts to know.
     """
+    module.accepted_layouts = tuple(layouts)
     module.register_load_state_dict_pre_hook(_Renamer(tuple(layouts)))
 
 

@@ -12,20 +12,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmblocks.engine.errors import UserError, did_you_mean, first_line
-from mmblocks.engine.torchvision_scheme import serve_torchvision_scheme
+from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.weights.formats import (
+    check_hash,
+    promised_hash,
+    read_array_pickle,
+    read_safetensors,
+)
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
+from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
 
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 # How torch's restricted unpickler says that a file asks for something that is not allowed.
 _REFUSED = re.compile(
     r'GLOBAL (\S+ ?\([^)]*\)|\S+) was not an allowed|GLOBAL (getattr\(.*\))|GLOBAL (\S+) whose'
     r'|unrecognized function (.+)|allowlisted via `add_safe_globals`,? but got (.+)'
+)
+# Under which names trainers store a state dict: timm, mmengine, detectron2, and others.
+_CONTAINERS = (
+    'state_dict_ema',
+    'model_ema',
+    'ema',
+    'state_dict',
+    'model',
+    'model_state_dict',
+    'module',
+    'net',
 )
 _NO_CHECKPOINT = (ValueError, LookupError, TypeError, AttributeError)
 
@@ -53,9 +72,12 @@ def weights_only() -> Iterator[None]:
 def guard_loaders() -> None:
     """Makes MMEngine's checkpoint loaders, of every scheme, load with `weights_only`.
 
-    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What is wrong
-    with a file becomes a `UserError`. May be called any number of times.
+    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. They also read
+    ``.safetensors``, and hold files whose name ends with a hash to it. What is wrong with a file
+    becomes a `UserError`. May be called any number of times.
     """
+    # Behind http(s), torchvision://, open-mmlab:// and mmcls:// alike.
+    checkpoint_module.load_url = _load_url
     if hasattr(checkpoint_module, '_safe_torch_load'):
         # The OneDL fork loads through this, with an allow list that has the real getattr on it.
         checkpoint_module._safe_torch_load = torch.load
@@ -68,9 +90,9 @@ def guard_loaders() -> None:
 def _guarded(loader: Callable) -> Callable:
     @functools.wraps(loader)  # MMEngine logs the name
     def load(filename: str, map_location: Any = None) -> Any:
-        if '://' not in filename:
-            _check_file(Path(filename).expanduser())
         with weights_only(), _explained(filename):
+            if '://' not in filename:
+                return _read_file(Path(filename).expanduser(), map_location)
             return loader(filename, map_location=map_location)
 
     load.guarded = True
@@ -94,19 +116,46 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         guard_loaders()
         checkpoint = CheckpointLoader.load_checkpoint(path, 'cpu')
     else:
-        file = Path(path).expanduser()
-        _check_file(file)
         with weights_only(), _explained(path):
-            checkpoint = torch.load(file, map_location='cpu', mmap=zipfile.is_zipfile(file))
+            checkpoint = _read_file(Path(path).expanduser(), 'cpu', mmap=True)
     weights(checkpoint, path)
     return checkpoint
+
+
+def _read_file(file: Path, map_location: Any = None, mmap: bool = False) -> Any:
+    """Reads a file of any known format; within `weights_only`."""
+    _check_file(file)
+    check_hash(file)
+    if file.suffix == '.safetensors':
+        return read_safetensors(file, map_location)
+    if file.suffix == '.pkl' and not zipfile.is_zipfile(file):
+        return read_array_pickle(file)
+    return torch.load(file, map_location=map_location, mmap=mmap and zipfile.is_zipfile(file))
+
+
+def _load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    **_: Any,
+) -> Any:
+    """Stands for ``torch.hub.load_state_dict_from_url``, whose cache it shares."""
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    file = folder / Path(urlparse(url).path).name
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print_log(f'downloading {url} to {file}', logger='current')
+        torch.hub.download_url_to_file(url, str(file), promised_hash(file.name), progress=progress)
+    return _read_file(file, map_location)
 
 
 def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
     """The state dict in a checkpoint, without the prefix that a DDP wrapper leaves.
 
     Args:
-        checkpoint: What a loader gave: a dict with ``state_dict``, or a bare state dict.
+        checkpoint: What a loader gave: a bare state dict, or a dict that holds one under a name
+            that is usual for it. Averaged weights (``ema``) come before the others.
         path: Where it came from, for the error.
 
     Returns:
@@ -115,14 +164,19 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
     Raises:
         UserError: It holds no tensors.
     """
-    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    named = isinstance(state_dict, dict) and all(isinstance(name, str) for name in state_dict)
-    if not named or not any(isinstance(v, torch.Tensor) for v in state_dict.values()):
+    held = [checkpoint.get(name) for name in _CONTAINERS] if isinstance(checkpoint, dict) else []
+    state_dict = next((value for value in [*held, checkpoint] if _is_state_dict(value)), None)
+    if state_dict is None:
         raise UserError(f'{path} holds no weights (it is a {type(checkpoint).__name__})')
     stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata
     return stripped
+
+
+def _is_state_dict(value: Any) -> bool:
+    named = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+    return named and any(isinstance(item, torch.Tensor) for item in value.values())
 
 
 def _check_file(file: Path) -> None:

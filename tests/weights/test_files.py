@@ -1,19 +1,25 @@
 """What is wrong with a checkpoint is said in one line, and no code in it runs on any way."""
 
+import hashlib
 import http.server
+import json
 import os
 import pickle
+import shutil
 import threading
 import zipfile
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+from safetensors.torch import save_file
 from torch import nn
 
 from mmblocks.engine import UserError, guard_loaders, read_checkpoint
-from mmblocks.engine.checkpoints import weights_only
+from mmblocks.weights import torchvision_scheme
+from mmblocks.weights.files import weights_only
 
 
 class Evil:
@@ -187,14 +193,54 @@ def test_the_environment_is_as_before(monkeypatch):
     assert dict(os.environ) == before
 
 
+def test_a_file_whose_name_ends_with_a_hash_is_held_to_it(good, tmp_path):
+    digest = hashlib.sha256(good.read_bytes()).hexdigest()
+    for name in (f'net-{digest[:8]}.pth', f'net-{digest}.pth', 'net-20200130.pth', 'net-v2.pth'):
+        shutil.copy(good, tmp_path / name)
+        assert read_checkpoint(str(tmp_path / name))['meta'] == dict(epoch=1)
+    shutil.copy(good, tmp_path / 'net-a1b2c3d4.pth')
+    with pytest.raises(UserError, match=rf'begins with a1b2c3d4, but it begins with {digest[:8]}'):
+        read_checkpoint(str(tmp_path / 'net-a1b2c3d4.pth'))
+
+
+def test_safetensors_are_read(tmp_path):
+    path = tmp_path / 'net.safetensors'
+    save_file(nn.Linear(4, 4).state_dict(), path)
+    assert read_checkpoint(str(path)).keys() == {'weight', 'bias'}
+    guard_loaders()
+    assert CheckpointLoader.load_checkpoint(str(path)).keys() == {'weight', 'bias'}
+    path.write_bytes(path.read_bytes()[:-7])
+    assert 'truncated or damaged' in refusal(path)
+    path.write_bytes(b'')
+    assert 'is empty' in refusal(path)
+
+
+@pytest.mark.parametrize('protocol', [2, 4, 5])
+def test_pickles_of_arrays_are_read_as_detectron2_writes_them(protocol, tmp_path):
+    weight = np.random.rand(3, 2).astype(np.float32)
+    checkpoint = dict(model={'stem.conv1.weight': weight}, __author__='someone')
+    (tmp_path / 'net.pkl').write_bytes(pickle.dumps(checkpoint, protocol))
+    read = read_checkpoint(str(tmp_path / 'net.pkl'))['model']['stem.conv1.weight']
+    assert torch.equal(read, torch.from_numpy(weight))
+
+
 def test_torchvision_weights_load_without_torchvision(good, tmp_path, monkeypatch):
     """From torch's cache here; a download goes to the same place."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    monkeypatch.setattr('mmblocks.engine.torchvision_scheme.find_spec', lambda name: None)
+    monkeypatch.setattr('mmblocks.weights.torchvision_scheme.find_spec', lambda name: None)
     cache = tmp_path / 'hub' / 'checkpoints'
     cache.mkdir(parents=True)
-    good.rename(cache / 'resnet18-f37072fd.pth')  # the name of the file that torchvision offers
+    addresses = json.loads(torchvision_scheme._ADDRESSES.read_text())
+    assert addresses['resnet18'].endswith('/resnet18-f37072fd.pth')
+    shutil.copy(good, cache / 'resnet18-f37072fd.pth')  # what torchvision offers is another file
+    digest = hashlib.sha256(good.read_bytes()).hexdigest()
+    addresses['resnet34'] = f'https://localhost:1/resnet34-{digest[:8]}.pth'
+    shutil.copy(good, cache / f'resnet34-{digest[:8]}.pth')
+    (tmp_path / 'addresses.json').write_text(json.dumps(addresses))
+    monkeypatch.setattr(torchvision_scheme, '_ADDRESSES', tmp_path / 'addresses.json')
     guard_loaders()
-    assert read_checkpoint('torchvision://resnet18')['meta'] == dict(epoch=1)
+    assert read_checkpoint('torchvision://resnet34')['meta'] == dict(epoch=1)
+    with pytest.raises(UserError, match='its SHA-256 begins with f37072fd'):
+        read_checkpoint('torchvision://resnet18')
     with pytest.raises(UserError, match=r'torchvision://resnet19 is not known .* mean resnet1'):
         read_checkpoint('torchvision://resnet19')

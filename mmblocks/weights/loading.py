@@ -1,0 +1,231 @@
+"""Loading the weights of one part of a model, wherever they come from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from mmblocks.errors import UserError
+from mmblocks.weights.adapt import adapt_image_convs, takes_images
+from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.renaming import choose_layout, rename_keys
+from mmblocks.weights.report import LoadReport, looks_like
+
+# A prefix under which fewer of a module's tensors stand is not where its weights are.
+_LEAST_SHARE = 0.5
+
+
+def load_pretrained(
+    module: nn.Module,
+    checkpoint: str,
+    prefix: str | None = None,
+    map_location: Any = 'cpu',
+    min_match: float = 0.9,
+    adapt_input: bool = False,
+) -> LoadReport:
+    """Loads weights into a module, renames them as needed, and logs what has found its place.
+
+    Args:
+        module: A backbone or neck.
+        checkpoint: A file of torch, safetensors or detectron2's ``.pkl``; or any address that
+            MMEngine's loaders know: http(s)://, s3://, torchvision://, open-mmlab://, timm://.
+        prefix: What the names of the module's weights begin with in it; default: found.
+        map_location: Device to load to.
+        min_match: Share of the module's tensors that must have found weights, 0 to 1. Parts that
+            a config adds to the net (plugins, the offsets of deformable convolutions) and
+            BatchNorm's counters are not asked for.
+        adapt_input: Whether to fit a first convolution of RGB images to another number of
+            channels: one channel gets the sum of the three, others get them in turn, scaled.
+
+    Returns:
+        What was loaded.
+
+    Raises:
+        UserError: The checkpoint cannot be read, or too little of it fits.
+
+    Example:
+        >>> from mmblocks import ResNet
+        >>> report = load_pretrained(ResNet(18), 'torchvision://resnet18')  # doctest: +SKIP
+        >>> report.share  # doctest: +SKIP
+        1.0
+    """
+    if not 0 <= min_match <= 1:
+        raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
+    guard_loaders()
+    whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
+    report = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input).report
+    level = logging.WARNING if report.mismatched else logging.INFO
+    print_log(str(report), logger='current', level=level)
+    return report
+
+
+class Fitted(NamedTuple):
+    """Weights that were found to be a module's.
+
+    Attributes:
+        state: The tensors of the file under the module's names, as they are in the file.
+        names: Their names there, without the prefix.
+        report: What has found its place.
+    """
+
+    state: dict[str, Tensor]
+    names: list[str]
+    report: LoadReport
+
+
+def fit_weights(
+    module: nn.Module,
+    whole: dict[str, Tensor],
+    source: str,
+    prefix: str | None = None,
+    min_match: float = 0.9,
+    adapt_input: bool = False,
+) -> Fitted:
+    """Loads weights that are read already into a module; logs nothing.
+
+    Args:
+        module: A backbone or neck.
+        whole: The state dict of a checkpoint.
+        source: Where it comes from, for what is said about it.
+        prefix: As :func:`load_pretrained`'s, like the others.
+        min_match: The same.
+        adapt_input: The same.
+
+    Returns:
+        The weights under the module's names, and what was loaded.
+
+    Raises:
+        UserError: Too little of it fits.
+    """
+    if prefix is None:
+        prefix = _find_prefix(module, list(whole))
+    elif not any(name.startswith(prefix) for name in whole):
+        tops = sorted({f'{name.partition(".")[0]}.' for name in whole})
+        raise UserError(
+            f'{source}: no name in it begins with prefix={prefix!r}; they begin with '
+            f'{", ".join(tops[:12])}'
+        )
+    state_dict = {
+        name.removeprefix(prefix): value
+        for name, value in whole.items()
+        if name.startswith(prefix) and isinstance(value, Tensor)
+    }
+    layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
+    names = list(state_dict)
+    state = _load(module, state_dict, adapt_input)
+    report = _report(module, state, source, prefix, layout.name if layout else None)
+    report = report._replace(others=len(whole) - len(names))
+    _check(report, names, min_match)
+    return Fitted(state, names, report)
+
+
+def _find_prefix(module: nn.Module, names: list[str]) -> str:
+    """Finds what stands in front of a module's names in a larger model, or behind a wrapper."""
+    own = set(module.state_dict())
+    shares = {}
+    for prefix in _prefixes(names, at_least=len(own) * _LEAST_SHARE / 2):
+        inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        try:
+            renamed = rename_keys(inner, getattr(module, 'accepted_layouts', ()))
+        except ValueError:
+            # A refused layout is there; loading says why.
+            return prefix
+        found = own.intersection(renamed.get(name, name) for name in inner)
+        shares[prefix] = len(found) / len(own)
+    most = max(shares.values(), default=0)
+    if most < _LEAST_SHARE:
+        return ''
+    best, *more = (prefix for prefix, share in shares.items() if share == most)
+    if more and best:
+        raise UserError(
+            f'these weights hold several parts that fit {type(module).__name__}: '
+            f'{", ".join([best, *more])}; choose one with prefix='
+        )
+    return best
+
+
+def _prefixes(names: list[str], at_least: float) -> Iterator[str]:
+    """Gives every beginning that enough names share, shorter ones first."""
+    yield ''
+    counts: dict[str, int] = {}
+    for name in names:
+        parts = name.split('.')
+        for end in range(1, min(len(parts), 5)):
+            prefix = '.'.join(parts[:end]) + '.'
+            counts[prefix] = counts.get(prefix, 0) + 1
+    yield from sorted(
+        (prefix for prefix, count in counts.items() if count >= at_least),
+        key=lambda prefix: prefix.count('.'),
+    )
+
+
+def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dict[str, Tensor]:
+    """Copies what fits and gives all that was offered, under the module's own names."""
+    own = module.state_dict()
+    # The hooks that rename run module by module, outer ones first, and change the dict.
+    adapted = False
+    for name, part in module.named_modules():
+        prefix = f'{name}.' if name else ''
+        part._load_from_state_dict(state, prefix, {}, False, [], [], [])
+        if not name and adapt_input:
+            adapted = adapt_image_convs(state, own)
+    if adapt_input and not adapted:
+        raise UserError('adapt_input=True has no effect: the images have as many channels there')
+    return state
+
+
+def _report(
+    module: nn.Module, state: dict[str, Tensor], source: str, prefix: str, layout: str | None
+) -> LoadReport:
+    own = module.state_dict()
+    added = _added(module)
+    counted = [name for name in own if not name.endswith('num_batches_tracked')]
+    fits = {name for name in counted if name in state and state[name].shape == own[name].shape}
+    return LoadReport(
+        module=type(module).__name__,
+        source=source,
+        layout=layout,
+        prefix=prefix,
+        matched=tuple(name for name in counted if name in fits),
+        missing=tuple(name for name in counted if name not in state and name not in added),
+        added=tuple(name for name in counted if name not in state and name in added),
+        mismatched=tuple(
+            (name, tuple(state[name].shape), tuple(own[name].shape))
+            for name in counted
+            if name in state and name not in fits
+        ),
+        unexpected=tuple(sorted(name for name in state if name not in own)),
+    )
+
+
+def _added(module: nn.Module) -> set[str]:
+    """Names of the tensors that no weights of the plain net have."""
+    added = set()
+    for name, part in module.named_modules():
+        prefix = f'{name}.' if name else ''
+        if getattr(part, 'is_plugin', False) or name.endswith('.conv_offset'):
+            added.update(prefix + key for key in part.state_dict())
+    return added
+
+
+def _check(report: LoadReport, names: list[str], min_match: float) -> None:
+    sizes = ''
+    if report.mismatched:
+        name, given, wanted = report.mismatched[0]
+        sizes = f'{name} is {given} there and {wanted} here'
+    if report.share < min_match:
+        raise UserError(
+            f'{report.source}: only {len(report.matched)} of {report.wanted} tensors of '
+            f'{report.module} found weights ({report.share:.0%}; min_match={min_match:g}). '
+            f'{looks_like(names)}' + (f' ({sizes})' if sizes else '')
+        )
+    if any(takes_images(given, wanted) for _, given, wanted in report.mismatched):
+        raise UserError(
+            f'{report.source} is for images of other channels ({sizes}): adapt_input=True fits its '
+            'first convolution to these, or in_channels must be that of the weights'
+        )

@@ -1,0 +1,119 @@
+"""What backbones and necks share where they start from weights."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import PretrainedInit, update_init_info
+from torch import nn
+
+from mmblocks.weights.loading import load_pretrained
+
+_PRETRAINED = ('Pretrained', 'PretrainedInit', PretrainedInit)
+_OPTIONS = tuple(inspect.signature(load_pretrained).parameters)[1:]
+
+
+class WeightedModule(BaseModule):
+    """Starts from the weights of any library where ``init_cfg`` names some.
+
+    ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes the arguments of
+    :func:`mmblocks.weights.load_pretrained`: ``checkpoint``, ``prefix``, ``map_location``,
+    ``min_match`` and ``adapt_input``. What the weights do not have is initialised by the default
+    of the class.
+
+    Args:
+        init_cfg: MMEngine's initialisation config.
+
+    Attributes:
+        load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
+
+    Raises:
+        ValueError: A ``Pretrained`` entry has an option that there is not, or lacks
+            ``checkpoint``.
+    """
+
+    # What initialises the tensors that the weights do not have.
+    default_init_cfg: ClassVar[dict | list[dict] | None] = None
+
+    def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(copy.deepcopy(init_cfg))
+        self.load_reports = []
+        for options in self._split_init_cfg()[0]:
+            unknown = sorted(set(options) - set(_OPTIONS))
+            if unknown or 'checkpoint' not in options:
+                raise ValueError(
+                    f'init_cfg={self.init_cfg}: '
+                    + (f'has {", ".join(unknown)}' if unknown else 'lacks checkpoint')
+                    + f'; Pretrained accepts {", ".join(_OPTIONS)}'
+                )
+
+    def _split_init_cfg(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Gives the options of the entries that load weights, and the other entries."""
+        given = self.init_cfg or []
+        entries = [given] if isinstance(given, dict) else list(given)
+        loading = [entry for entry in entries if entry.get('type') in _PRETRAINED]
+        others = [entry for entry in entries if entry.get('type') not in _PRETRAINED]
+        return [{k: v for k, v in entry.items() if k != 'type'} for entry in loading], others
+
+    def init_weights(self) -> None:
+        """Initialises the weights, then loads those that ``init_cfg`` names."""
+        loading, others = self._split_init_cfg()
+        if self.is_init or not loading:
+            super().init_weights()
+            return
+        given = self.init_cfg
+        self.init_cfg = others or copy.deepcopy(self.default_init_cfg)
+        try:
+            super().init_weights()
+        finally:
+            self.init_cfg = given
+        for options in loading:
+            self.load_reports.append(load_pretrained(self, **options))
+            if hasattr(self, '_params_init_info'):
+                update_init_info(self, f'Pretrained: load from {options["checkpoint"]}')
+
+
+class FilledTensors:
+    """Notes which tensors of a module any checkpoint has filled, from now on.
+
+    An object and no closure, so that modules can be pickled.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.names: set[str] = set()
+        self._shapes = {name: value.shape for name, value in module.state_dict().items()}
+        module.register_load_state_dict_pre_hook(self)
+
+    def __call__(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        """Is called by whatever loads, behind the hooks that rename."""
+        self.names.update(
+            name
+            for name, shape in self._shapes.items()
+            if prefix + name in state_dict and state_dict[prefix + name].shape == shape
+        )
+
+    def lacking_in(self, module: nn.Module, groups: Mapping[str, Iterable[str]]) -> list[str]:
+        """Names the groups that have parameters which nothing has filled, with one of them.
+
+        Args:
+            module: The module.
+            groups: The names of the submodules of each group.
+        """
+        lacking = []
+        for group, parts in groups.items():
+            keys = [
+                key
+                for part in parts
+                for key, _ in module.get_submodule(part).named_parameters(part)
+                if key not in self.names
+            ]
+            if keys:
+                lacking.append(f'{group} ({len(keys)} tensors, {keys[0]})')
+        return lacking

@@ -1,0 +1,114 @@
+"""What loading weights has done, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# How the names of each library look, the telling ones first.
+_LOOKS = (
+    ("detectron2's", r'(.*\.)?(res2\.0\.conv1|fpn_lateral\d|bottom_up)'),
+    (
+        "mmpretrain's",
+        r'(.*\.)?(layer\d+\.\d+\.conv\.\d\.(conv|bn)|branch1\.\d\.conv|features\.\d+\.conv\.weight)',
+    ),
+    ("mmdet's or mmpretrain's", r'(.*\.)?(layer\d+\.\d+\.\w+_conv\.conv|layers\.\d+\.\d+\.)'),
+    ("timm's", r'(.*\.)?(conv_stem|blocks\.\d+\.\d+\.|stages\.\d+\.blocks)'),
+    ("torchvision's", r'(.*\.)?(features\.\d+|stage\d\.\d+\.branch)'),
+    ("a ResNet's, as mmdet and torchvision have them", r'(.*\.)?layer1\.0\.conv1'),
+    ("a vision transformer's", r'(.*\.)?(patch_embed|cls_token|encoder\.layers?\.)'),
+)
+_SHOWN = 4
+
+
+class LoadReport(NamedTuple):
+    """Which tensors of a module have found weights. BatchNorm's counters are left out.
+
+    Attributes:
+        module: Class of the module.
+        source: Where the weights come from.
+        layout: The library whose names they had; None if they had the module's own.
+        prefix: What stood in front of the names.
+        matched: Tensors of the module that were filled.
+        missing: Tensors of the module that the weights lack.
+        added: Tensors that a config adds to the net, such as plugins, which are initialised anew.
+        mismatched: Tensors of another size there: name, size there, size here.
+        unexpected: Names that the module has no place for.
+        others: Number of tensors of other parts of the model that the weights are from.
+    """
+
+    module: str
+    source: str
+    layout: str | None
+    prefix: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    unexpected: tuple[str, ...]
+    others: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """Number of tensors that were asked for."""
+        return len(self.matched) + len(self.missing) + len(self.mismatched)
+
+    @property
+    def share(self) -> float:
+        """Share of them that were filled."""
+        return len(self.matched) / self.wanted if self.wanted else 0.0
+
+    def __str__(self) -> str:
+        """Says it in a few lines; those that are empty are left out."""
+        names = f'{self.layout} names' if self.layout else 'its own names'
+        under = f' under {self.prefix}' if self.prefix else ''
+        mismatched = [f'{name} {given} for {wanted}' for name, given, wanted in self.mismatched]
+        lines = (
+            ('missing', self.missing),
+            ('of another size', mismatched),
+            ('without a place here', self.unexpected),
+            ('new, initialised', self.added),
+        )
+        return '\n'.join(
+            [
+                f'{self.module} from {self.source} ({names}{under}): '
+                f'{len(self.matched)} of {self.wanted} tensors loaded'
+                + (f', {self.others} of other parts left out' if self.others else ''),
+                *(f'  {len(items)} {what}: {listed(items)}' for what, items in lines if items),
+            ]
+        )
+
+
+def looks_like(names: Sequence[str]) -> str:
+    """Says whose names these look like, and what to do.
+
+    Args:
+        names: The names in a state dict.
+
+    Example:
+        >>> looks_like(['conv_stem.weight', 'blocks.0.0.conv_pw.weight'])
+        "Its names look like timm's (conv_stem.weight, blocks.0.0.conv_pw.weight): are they of \
+another net, or of another size of this one?"
+    """
+    whose = next((who for who, look in _LOOKS if any(re.match(look, name) for name in names)), None)
+    if whose is None:
+        return (
+            f'Its names ({listed(names)}) are of no known layout: name the part to load with '
+            'prefix=, or rename them'
+        )
+    return (
+        f'Its names look like {whose} ({listed(names)}): are they of another net, or of another '
+        'size of this one?'
+    )
+
+
+def listed(items: Sequence[str]) -> str:
+    """Gives the first few of some names.
+
+    Example:
+        >>> listed(['a', 'b', 'c', 'd', 'e'])
+        'a, b, c, d, ...'
+    """
+    shown = ', '.join(items[:_SHOWN])
+    return f'{shown}, ...' if len(items) > _SHOWN else shown

@@ -1,0 +1,268 @@
+"""Weights from anywhere find their place in a backbone or neck, or it is said why not."""
+
+import logging
+import random
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
+from safetensors.torch import save_file
+from torch import nn
+from torch.testing import assert_close
+
+from mmblocks import FPN, CSPDarknet, ResNet
+from mmblocks.engine import load_config
+from mmblocks.errors import UserError
+from tests.detecting import build_detector
+from tests.parity import randomise
+
+TINY = dict(depth=18, base_channels=8)
+
+
+@pytest.fixture
+def weights():
+    return randomise(ResNet(**TINY)).state_dict()
+
+
+def saved(folder, checkpoint, name='net.pth'):
+    torch.save(checkpoint, folder / name)
+    return str(folder / name)
+
+
+def started(checkpoint, net=ResNet, options=TINY, **pretrained):
+    init_cfg = dict(type='Pretrained', checkpoint=checkpoint, **pretrained)
+    module = net(**options, init_cfg=init_cfg)
+    module.init_weights()
+    return module
+
+
+def under(prefix, state_dict):
+    return {prefix + key: value for key, value in state_dict.items()}
+
+
+def assert_filled(module, state_dict):
+    assert_close(dict(module.state_dict()), dict(state_dict), rtol=0, atol=0)
+    assert module.load_reports[0].share == 1
+
+
+HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias': torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda w: w,
+        lambda w: dict(state_dict=w),
+        lambda w: dict(model=w, optimizer=dict(lr=0.1)),
+        lambda w: dict(state_dict=under('module.', w)),
+        lambda w: dict(state_dict={**under('backbone.', w), **HEAD}, meta=dict(epoch=1)),
+        lambda w: under('module.backbone.', w) | HEAD,
+        lambda w: dict(model=under('model.', w)),
+        lambda w: dict(model=under('backbone.bottom_up.', w)),
+        lambda w: dict(state_dict_ema=w, state_dict={k: 0 * v for k, v in w.items()}),
+        lambda w: dict(ema=w, model={k: 0 * v for k, v in w.items()}),
+    ],
+)
+def test_containers_and_prefixes_are_recognised(wrap, weights, tmp_path):
+    assert_filled(started(saved(tmp_path, wrap(weights))), weights)
+
+
+def test_the_order_of_the_names_does_not_matter(weights, tmp_path):
+    names = list(weights)
+    random.Random(0).shuffle(names)
+    save_file({name: weights[name] for name in names}, tmp_path / 'net.safetensors')
+    assert_filled(started(str(tmp_path / 'net.safetensors')), weights)
+
+
+def test_a_prefix_can_be_given_and_is_then_the_only_one(weights, tmp_path):
+    two = {k: 0 * v for k, v in weights.items()}
+    path = saved(tmp_path, under('student.backbone.', two) | under('teacher.backbone.', weights))
+    assert_filled(started(path, prefix='teacher.backbone.'), weights)
+    with pytest.raises(UserError, match=r'student\.backbone\., teacher\.backbone\.; .*prefix='):
+        started(path)
+    with pytest.raises(UserError, match=r"begins with prefix='neck\.'; they begin with student\."):
+        started(path, prefix='neck.')
+
+
+def test_a_neck_takes_its_part_of_a_detector(tmp_path):
+    options = dict(in_channels=(8, 16), out_channels=4, num_outs=3)
+    neck = randomise(FPN(**options)).state_dict()
+    path = saved(tmp_path, dict(state_dict=under('neck.', neck) | under('backbone.', neck)))
+    assert_filled(started(path, FPN, options, prefix='neck.'), neck)
+    path = saved(tmp_path, dict(state_dict=under('neck.', neck)))
+    assert_filled(started(path, FPN, options), neck)
+
+
+def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path, peer):
+    timm = peer('timm').create_model('mobilenetv2_050').state_dict()
+    expected = (
+        r'net\.pth: only 0 of \d+ tensors of ResNet found weights \(0%; min_match=0\.9\)\. Its '
+        r"names look like timm's \(conv_stem\.weight, .*are they of another net"
+    )
+    with pytest.raises(UserError, match=expected):
+        started(saved(tmp_path, timm))
+    with pytest.raises(UserError, match='of no known layout: name the part to load with prefix='):
+        started(saved(tmp_path, dict(a=torch.ones(1))))
+
+
+def test_the_same_net_of_another_size_is_an_error(weights, tmp_path):
+    path = saved(tmp_path, weights)
+    with pytest.raises(
+        UserError, match=r"a ResNet's.*another size of this one\? \(conv1\.weight is \(8, 3"
+    ):
+        started(path, options=dict(depth=18, base_channels=16))
+
+
+def test_min_match_says_how_much_is_enough(weights, tmp_path):
+    half = {k: v for k, v in weights.items() if not k.startswith(('layer3', 'layer4'))}
+    path = saved(tmp_path, half)
+    with pytest.raises(UserError, match=r'only 50 of 100 tensors .*\(50%; min_match=0\.9\)'):
+        started(path)
+    module = started(path, min_match=0.5)
+    assert len(module.load_reports[0].missing) == 50
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match='min_match='):
+            started(path, min_match=wrong)
+
+
+@pytest.mark.parametrize('in_channels', [1, 2, 4, 6])
+def test_the_stem_is_fitted_to_other_images_only_when_asked_to(in_channels, weights, tmp_path):
+    path = saved(tmp_path, weights)
+    options = dict(TINY, in_channels=in_channels)
+    with pytest.raises(UserError, match=r'for images of other channels \(conv1.* adapt_input=True'):
+        started(path, options=options)
+
+    fitted = started(path, options=options, adapt_input=True)
+    assert fitted.load_reports[0].share == 1
+    assert fitted.conv1.in_channels == in_channels
+    if in_channels in (1, 6):  # a grey image gives what it gives as RGB
+        grey = torch.rand(2, 1, 64, 64)
+        rgb = started(path).eval()
+        with torch.no_grad():
+            outs = fitted.eval()(grey.expand(-1, in_channels, -1, -1))
+            assert_close(outs, rgb(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+    if in_channels == 4:
+        red, green, blue = weights['conv1.weight'].unbind(1)
+        expected = torch.stack([red, green, blue, red], 1) * 0.75
+        assert_close(fitted.conv1.weight.data, expected)
+
+
+def test_a_focus_layer_is_fitted_pixel_by_pixel(tmp_path):
+    options = dict(deepen_factor=0.33, widen_factor=0.125)
+    rgb = randomise(CSPDarknet(**options))
+    path = saved(tmp_path, rgb.state_dict())
+    grey = started(path, CSPDarknet, dict(options, in_channels=1), adapt_input=True).eval()
+    x = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        assert_close(grey(x), rgb.eval()(x.expand(-1, 3, -1, -1)))
+
+
+def test_asking_to_fit_what_fits_is_an_error(weights, tmp_path):
+    with pytest.raises(UserError, match='adapt_input=True has no effect'):
+        started(saved(tmp_path, weights), adapt_input=True)
+
+
+def test_parts_that_the_config_adds_are_initialised_and_not_missed(weights, tmp_path, caplog):
+    plugin = dict(cfg=dict(type='ContextBlock', ratio=0.5), position='after_conv2')
+    module = started(saved(tmp_path, weights), options=dict(TINY, plugins=[plugin]))
+    report = module.load_reports[0]
+    assert report.share == 1
+    assert report.added
+    assert all('context_block' in name for name in report.added)
+    assert 'new, initialised: layer1.0.context_block' in str(report)
+
+
+def test_a_report_names_what_was_loaded_and_what_not(weights, tmp_path):
+    del weights['layer4.1.conv2.weight']
+    weights['layer9.weight'] = torch.ones(1)
+    weights['layer1.0.conv1.weight'] = torch.ones(1)
+    path = saved(tmp_path, under('backbone.', weights) | HEAD)
+    module = started(path)
+    assert str(module.load_reports[0]).splitlines() == [
+        f'ResNet from {path} (its own names under backbone.): 98 of 100 tensors loaded, '
+        '2 of other parts left out',
+        '  1 missing: layer4.1.conv2.weight',
+        '  1 of another size: layer1.0.conv1.weight (1,) for (8, 8, 3, 3)',
+        '  1 without a place here: layer9.weight',
+    ]
+
+
+def test_a_pretrained_entry_is_checked(tmp_path):
+    with pytest.raises(ValueError, match=r'has prefx; Pretrained accepts checkpoint, prefix, '):
+        ResNet(**TINY, init_cfg=dict(type='Pretrained', checkpoint='x', prefx='a'))
+    with pytest.raises(ValueError, match='lacks checkpoint'):
+        ResNet(**TINY, init_cfg=[dict(type='Pretrained')])
+    with pytest.raises(UserError, match=r'checkpoint not found: .*gone\.pth'):
+        started(str(tmp_path / 'gone.pth'))
+
+
+def test_other_initialisation_fills_what_the_weights_lack(weights, tmp_path):
+    del weights['layer4.1.conv2.weight']
+    path = saved(tmp_path, weights)
+    constant = dict(type='Constant', val=0.25, layer='Conv2d')
+    net = ResNet(**TINY, init_cfg=[constant, dict(type='Pretrained', checkpoint=path)])
+    net.init_weights()
+    assert_close(net.layer4[1].conv2.weight, torch.full_like(net.layer4[1].conv2.weight, 0.25))
+    assert_close(net.conv1.weight.data, weights['conv1.weight'])
+
+
+def random_parts(caplog):
+    return [record.message for record in caplog.records if 'stays random' in record.message]
+
+
+@pytest.fixture
+def log(caplog):
+    """What mmengine's logger says; it does not hand it on by itself."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights, tmp_path, log):
+    some = {k: v for k, v in weights.items() if not k.startswith('layer1.1.')}
+    net = started(saved(tmp_path, some), options=dict(TINY, frozen_stages=2), min_match=0.5)
+    assert random_parts(log) == []
+    net.train()
+    net.train()
+    (message,) = random_parts(log)
+    assert 'ResNet with frozen_stages=2' in message
+    assert 'random: layer1 (6 tensors, layer1.1.conv1.weight)' in message
+    assert 'layer2' not in message
+
+
+def test_weights_that_come_later_fill_too(weights, log):
+    nets = {name: ResNet(**TINY, frozen_stages=1) for name in ('filled', 'random')}
+    for net in nets.values():
+        net.init_weights()
+    nn.ModuleDict(dict(backbone=nets['filled'])).load_state_dict(under('backbone.', weights))
+    nets['filled'].train()
+    assert random_parts(log) == []
+    nets['random'].train()
+    assert 'random: stem (3 tensors, conv1.weight), layer1 (' in random_parts(log)[0]
+
+
+def test_nothing_is_said_where_nothing_is_frozen(log):
+    net = ResNet(**TINY)
+    net.init_weights()
+    net.train()
+    assert random_parts(log) == []
+
+
+def test_a_detector_starts_from_foreign_weights(tmp_path, peer, mmdet_models):
+    theirs = randomise(peer('torchvision.models').mobilenet_v2(width_mult=0.5)).eval()
+    path = saved(tmp_path, theirs.state_dict())
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    cfg = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+    cfg.model.backbone = ConfigDict(
+        type='mmblocks.MobileNetV2', widen_factor=0.5, init_cfg=init_cfg
+    )
+    cfg.model.neck.in_channels = [16, 16, 48, 1280]
+    detector = build_detector(cfg, mmdet_models)
+    detector.init_weights()
+    assert detector.backbone.load_reports[0].layout == 'torchvision'
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert_close(detector.backbone.eval()(x)[-1], theirs.features(x), rtol=1e-5, atol=1e-5)
