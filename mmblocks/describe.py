@@ -67,6 +67,7 @@ class Cost(NamedTuple):
     macs: int
 
 
+LIBRARIES = ('mmdet', 'mmpretrain', 'torchvision', 'timm')
 RESNET_PEERS = ('mmdet', 'torchvision', 'timm', 'mmpretrain')
 VARIANTS = (
     *(Variant(f'ResNet-{d}', dict(type='ResNet', depth=d), RESNET_PEERS) for d in (18, 34, 50)),
@@ -129,11 +130,50 @@ VARIANTS = (
     Variant('GhostNet 1.3', dict(type='GhostNet', width=1.3), ('timm',)),
     *(
         Variant(
+            f'CSPDarknet C3, YOLOX-{size}',
+            dict(type='CSPDarknet', deepen_factor=deep, widen_factor=wide),
+            ('mmdet',),
+        )
+        for size, deep, wide in (
+            ('tiny', 0.33, 0.375),
+            ('s', 0.33, 0.5),
+            ('m', 0.67, 0.75),
+            ('l', 1.0, 1.0),
+            ('x', 1.33, 1.25),
+        )
+    ),
+    *(
+        Variant(
+            f'CSPDarknet C2f {deep}/{wide}',
+            dict(type='CSPDarknet', deepen_factor=deep, widen_factor=wide, block='C2f'),
+            (),
+        )
+        for deep, wide in ((0.33, 0.25), (0.33, 0.5))
+    ),
+    *(
+        Variant(
             f'DenseNet-{arch}',
             dict(type='DenseNet', arch=arch, out_indices=(0, 1, 2, 3)),
             ('torchvision', 'timm', 'mmpretrain'),
         )
         for arch in ('121', '161', '169', '201')
+    ),
+    *(
+        Variant(
+            f'EfficientNet-{arch}',
+            dict(type='EfficientNet', arch=arch, out_indices=(2, 3, 4, 5)),
+            peers,
+        )
+        for archs, peers in (
+            (
+                ('b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7'),
+                ('mmdet', 'mmpretrain', 'torchvision', 'timm'),
+            ),
+            (('b8',), ('mmdet', 'mmpretrain', 'timm')),
+            (('es', 'em'), ('mmpretrain', 'timm')),
+            (('el',), ('timm',)),
+        )
+        for arch in archs
     ),
     Variant('GoogLeNet', dict(type='GoogLeNet'), ('torchvision',)),
     Variant('LeNet-5', dict(type='LeNet5'), ('mmpretrain',), image_size=32),
@@ -151,6 +191,27 @@ VARIANTS = (
     *(
         Variant(f'SqueezeNet {v}', dict(type='SqueezeNet', version=v), ('torchvision',))
         for v in ('1_0', '1_1')
+    ),
+    *(
+        Variant(f'InceptionNeXt {arch}', dict(type='InceptionNeXt', arch=arch), ('timm',))
+        for arch in ('atto', 'tiny', 'small', 'base')
+    ),
+    Variant('SENet-154', dict(type='SENet', depth=154), ('timm',)),
+    *(
+        Variant(f'SE-ResNet-{d}, from Caffe', dict(type='SENet', depth=d), ('timm',))
+        for d in (18, 34, 50, 101, 152)
+    ),
+    *(
+        Variant(f'SE-ResNeXt-{d}, from Caffe', dict(type='SENet', depth=d), ('timm',))
+        for d in ('50_32x4d', '101_32x4d')
+    ),
+    *(
+        Variant(f'PreActSEResNet-{d}', dict(type='PreActSEResNet', depth=d), ())
+        for d in (18, 34, 50)
+    ),
+    *(
+        Variant(f'PreActResNet-{d}', dict(type='PreActSEResNet', depth=d, se_ratio=None), ('timm',))
+        for d in (18, 34, 50)
     ),
 )
 
@@ -205,6 +266,25 @@ def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
             TUTORIALS[cfg['type']],
         )
         lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def markdown_peers(variants: tuple[Variant, ...] = VARIANTS) -> str:
+    """Writes which libraries' weights each net loads.
+
+    Args:
+        variants: What to write about.
+
+    Returns:
+        The table in Markdown, one line per class.
+    """
+    peers: dict[str, set[str]] = {}
+    for variant in variants:
+        peers.setdefault(variant.cfg['type'], set()).update(variant.peers)
+    lines = [f'| net | {" | ".join(LIBRARIES)} |', '|---' + '|:-:' * len(LIBRARIES) + '|']
+    for name in sorted(peers, key=str.lower):
+        cells = ('proved' if library in peers[name] else '' for library in LIBRARIES)
+        lines.append(f'| {name} | {" | ".join(cells)} |')
     return '\n'.join(lines)
 
 

@@ -1,15 +1,18 @@
-"""The table of backbones in the README is the one that the code gives."""
+"""The tables of backbones in the README are those that the code gives."""
 
 from pathlib import Path
 
+import pytest
+
 import mmblocks
-from mmblocks.describe import VARIANTS, markdown_table
+from mmblocks.describe import VARIANTS, markdown_peers, markdown_table
 
 README = Path(__file__).parents[1] / 'README.md'
 
 
-def test_the_readme_has_the_table_of_the_code():
-    assert markdown_table() in README.read_text(), (
+@pytest.mark.parametrize('table', [markdown_table, markdown_peers])
+def test_the_readme_has_the_table_of_the_code(table):
+    assert table() in README.read_text(), (
         'run `.venv/bin/python tools/describe_backbones.py --write-readme`'
     )
 

@@ -1,27 +1,32 @@
-"""Prints the table of backbones, or writes it into the README."""
+"""Prints the tables of backbones and of whose weights they load, or writes them into the README."""
 
 import argparse
 import re
 from pathlib import Path
 
-from mmblocks.describe import markdown_table
+from mmblocks.describe import markdown_peers, markdown_table
 
 README = Path(__file__).parents[1] / 'README.md'
-PLACE = re.compile(r'(<!-- backbones -->\n).*?(<!-- /backbones -->)', re.DOTALL)
+TABLES = dict(backbones=markdown_table, weights=markdown_peers)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--write-readme', action='store_true', help='put the table into README.md')
+    parser.add_argument('--write-readme', action='store_true', help='put the tables into README.md')
     args = parser.parse_args()
-    table = markdown_table()
-    if not args.write_readme:
-        print(table)
-        return
-    text, places = PLACE.subn(lambda match: f'{match[1]}{table}\n{match[2]}', README.read_text())
-    if places != 1:
-        raise SystemExit(f'{README} must have one "<!-- backbones --> ... <!-- /backbones -->"')
-    README.write_text(text)
+    text = README.read_text()
+    for name, make in TABLES.items():
+        table = make()
+        if not args.write_readme:
+            print(f'{table}\n')
+            continue
+        start, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
+        place = re.compile(f'{start}.*?{end}', re.DOTALL)
+        text, places = place.subn(lambda _, t=f'{start}{table}\n{end}': t, text)
+        if places != 1:
+            raise SystemExit(f'{README} must have one "{start.strip()} ... {end}"')
+    if args.write_readme:
+        README.write_text(text)
 
 
 if __name__ == '__main__':

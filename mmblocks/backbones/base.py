@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.model import Sequential as InitSequential
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmblocks.backbones.stitching import ConvSwap, as_swap, insert_plugins, swap_convs
 from mmblocks.layers.checkpoint import checkpoint_block
+from mmblocks.layers.plugins import BEHIND, BESIDE
+from mmblocks.weights.module import FilledTensors, WeightedModule
 
 
 class Group(NamedTuple):
@@ -33,7 +35,7 @@ class Group(NamedTuple):
     tap: bool = True
 
 
-class BaseBackbone(BaseModule):
+class BaseBackbone(WeightedModule):
     """A chain of groups from an image to feature maps; group 0 is the stem.
 
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
@@ -84,11 +86,38 @@ class BaseBackbone(BaseModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(copy.deepcopy(init_cfg or self.default_init_cfg))
+        super().__init__(init_cfg or self.default_init_cfg)
         self.out_indices = _as_indices(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self._filled: FilledTensors | None = None
+        self._swap: ConvSwap | None = None
+        self._plugins: tuple[dict, ...] = ()
+        self._is_cut = False
+        # Of groups that have no blocks: names of plugins by position.
+        self._group_plugins: dict[int, dict[str, list[str]]] = {}
+
+    def stitch_with(
+        self,
+        conv_cfg: Mapping | None,
+        plugins: Sequence[dict] | None = None,
+        plain_cfg: Mapping | None = None,
+    ) -> Mapping | None:
+        """Takes what a config stitches into the net; `add_groups` does it.
+
+        Args:
+            conv_cfg: The net's argument: convolution layers, or a layer that takes the place of
+                some of them.
+            plugins: The net's argument: modules to insert.
+            plain_cfg: What the net is built with where layers take the place of some convolutions.
+
+        Returns:
+            What the net's convolutions are to be built with.
+        """
+        self._swap = as_swap(conv_cfg)
+        self._plugins = tuple(plugins or ())
+        return conv_cfg if self._swap is None else plain_cfg
 
     def add_groups(
         self, groups: Iterable[Group], classifier: dict[str, nn.Module] | None = None
@@ -104,6 +133,7 @@ class BaseBackbone(BaseModule):
         groups = list(groups if classifier else self._until_last_output(groups))
         taps = [i for i, group in enumerate(groups) if group.tap]
         self.out_indices = self._resolve_out_indices(len(taps), needed=not classifier)
+        every = len(groups)
         if not classifier:
             groups = groups[: taps[self.out_indices[-1]] + 1]
         self._group_names: list[tuple[str, ...]] = []
@@ -115,12 +145,21 @@ class BaseBackbone(BaseModule):
             self._group_names.append(tuple(group.modules))
         for name, module in (classifier or {}).items():
             _add_dotted(self, name, module)
+        self._stitch([i for i in taps if i < len(groups)], cut=self._is_cut or len(groups) < every)
         # The position in the chain of each output.
         self._out_groups = tuple(taps[i] for i in self.out_indices)
         self.out_channels = tuple(groups[i].channels for i in self._out_groups)
         self.out_strides = tuple(groups[i].stride for i in self._out_groups)
         self._check_frozen_stages(self.frozen_stages)
         self._freeze_stages()
+
+    def _stitch(self, taps: Sequence[int], cut: bool) -> None:
+        stages = [self._group_names[i] for i in taps]
+        if self._swap is not None:
+            swap_convs(self, stages, self._swap)
+        if self._plugins:
+            whole = insert_plugins(self, stages, self._plugins, cut)
+            self._group_plugins = {taps[stage]: names for stage, names in whole.items()}
 
     def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
         # A negative index counts from the end, which only the whole chain knows.
@@ -130,6 +169,7 @@ class BaseBackbone(BaseModule):
             yield group
             taps += group.tap
             if last is not None and taps > last:
+                self._is_cut = True
                 return
 
     def _resolve_out_indices(self, num_taps: int, needed: bool) -> tuple[int, ...]:
@@ -159,6 +199,10 @@ class BaseBackbone(BaseModule):
     def _group(self, i: int) -> list[nn.Module]:
         # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
         return [self.get_submodule(name) for name in self._group_names[i]]
+
+    def _parts(self, i: int) -> list[str]:
+        plugins = self._group_plugins.get(i, {})
+        return [*self._group_names[i], *(name for names in plugins.values() for name in names)]
 
     @property
     def has_classifier(self) -> bool:
@@ -197,11 +241,25 @@ class BaseBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialises or loads the weights and logs what is frozen."""
+        if not self.is_init and self.frozen_stages >= 0:
+            self._filled = FilledTensors(self)
         super().init_weights()
         print_log(self.frozen_summary(), logger='current')
 
+    def _warn_of_random_parts(self) -> None:
+        names = [self._parts(i) for i in range(self.frozen_stages + 1)]
+        groups = {part[0] if i else 'stem': part for i, part in enumerate(names)}
+        filled, self._filled = self._filled, None
+        if random := filled.lacking_in(self, groups):
+            print_log(
+                f'{type(self).__name__} with frozen_stages={self.frozen_stages} freezes what no '
+                f'checkpoint has filled, so it stays random: {", ".join(random)}',
+                logger='current',
+                level=logging.WARNING,
+            )
+
     def _freeze_stages(self) -> None:
-        names = [name for i in range(self.frozen_stages + 1) for name in self._group_names[i]]
+        names = [name for i in range(self.frozen_stages + 1) for name in self._parts(i)]
         for prefix in names:
             module = self.get_submodule(prefix).eval()
             for name, parameter in module.named_parameters(prefix):
@@ -215,6 +273,9 @@ class BaseBackbone(BaseModule):
         super().train(mode)
         if mode:
             self._freeze_stages()
+            # The first time after all that loads weights before a training has done so.
+            if self._filled is not None:
+                self._warn_of_random_parts()
             if self.norm_eval:
                 for module in self.modules():
                     if isinstance(module, _BatchNorm):
@@ -242,14 +303,20 @@ class BaseBackbone(BaseModule):
         return tuple(outs)
 
     def _run_group(self, i: int, x: Tensor) -> Tensor:
+        out = x
         # As everywhere in OpenMMLab, the stem itself is not recomputed.
         if self.with_cp and i > 0:
             for block in self._blocks(i):
-                x = checkpoint_block(block, x)
+                out = checkpoint_block(block, out)
         else:
             for module in self._group(i):
-                x = module(x)
-        return x
+                out = module(out)
+        plugins = self._group_plugins.get(i, {})
+        for name in plugins.get(BESIDE, ()):
+            out = out + self.get_submodule(name)(x)
+        for name in plugins.get(BEHIND, ()):
+            out = self.get_submodule(name)(out)
+        return out
 
     def _classify(self, x: Tensor) -> Tensor:
         for name in self._classifier_names:

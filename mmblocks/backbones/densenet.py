@@ -187,14 +187,20 @@ def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]
     dropped: tuple[Rule, ...] = () if with_classifier else ((r'classifier\.', None),)
     layer = r'features\.denseblock(\d+)\.denselayer(\d+)'
     old = rf'{layer}\.(norm|conv)\.([12])\.'
+    # Neither has a classifier; so where there is one here, it is not written.
+    no_classifier: Rule = (r'classifier\.', None)
     return (
         Layout(
             'old torchvision',
             old,
             ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),
         ),
-        Layout('mmpretrain', r'stem\.0\.', tuple(_mmpretrain_rules(depths))),
-        Layout('timm with features_only', r'features_conv0\.', ((r'features_', 'features.'),)),
+        Layout('mmpretrain', r'stem\.0\.', (*_mmpretrain_rules(depths), no_classifier)),
+        Layout(
+            'timm with features_only',
+            r'features_conv0\.',
+            ((r'features_', 'features.'), no_classifier),
+        ),
         Layout('torchvision', r'classifier\.', dropped),
     )
 

@@ -12,6 +12,9 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.weights.renaming import Layout, accept_layouts
+
+_CLASSIFIER = r'(conv_head|classifier)\.'
 
 
 class _Block(NamedTuple):
@@ -92,6 +95,7 @@ class GhostNet(BaseBackbone):
         if width <= 0:
             raise ValueError(f'width={width} of GhostNet must be > 0')
         self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))
+        accept_layouts(self, [Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),))])
 
     def _groups(
         self,

@@ -83,7 +83,7 @@ class LeNet5(BaseBackbone):
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier()])
+            accept_layouts(self, [without_classifier('mmpretrain')])
             return
         stem, *stages = groups
         checked = stem._replace(modules={'image_size': _ImageSize()})

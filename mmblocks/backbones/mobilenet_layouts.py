@@ -19,14 +19,15 @@ class BlockNames(NamedTuple):
     Attributes:
         ours: Its name here and in OpenMMLab, such as 'layer2.0'.
         timm: Its name in timm, such as 'blocks.1.0'.
-        position: Its place in the whole net, the stem being 0: torchvision's number.
+        position: Its place in the whole net, the stem being 0: torchvision's number. Where
+            torchvision counts in stages, such as '2.0'.
         expands: Whether it has an expansion.
         with_se: Whether it has a squeeze-and-excitation.
     """
 
     ours: str
     timm: str
-    position: int
+    position: int | str
     expands: bool
     with_se: bool = False
 
@@ -50,9 +51,9 @@ def mobilenet_v2_layouts(blocks: Sequence[BlockNames]) -> tuple[Layout, ...]:
             'torchvision',
             r'features\.\d+\.conv\.',
             (
-                *_conv_and_bn('features.0', 'conv1'),
+                *conv_and_bn_rules('features.0', 'conv1'),
                 *(rule for block in blocks for rule in _torchvision_v2_block(block)),
-                *_conv_and_bn(f'features.{last}', 'conv2'),
+                *conv_and_bn_rules(f'features.{last}', 'conv2'),
                 CLASSIFIER,
             ),
         ),
@@ -60,7 +61,7 @@ def mobilenet_v2_layouts(blocks: Sequence[BlockNames]) -> tuple[Layout, ...]:
             'timm',
             r'conv_stem\.',
             (
-                *_timm_stem('conv1'),
+                *timm_stem_rules('conv1'),
                 *timm_block_rules(blocks),
                 (r'conv_head\.', 'conv2.conv.'),
                 (r'bn2\.', 'conv2.bn.'),
@@ -92,9 +93,9 @@ def mobilenet_v3_layouts(blocks: Sequence[BlockNames], timm_stages: int) -> tupl
             'torchvision',
             r'features\.\d+\.block\.',
             (
-                *_conv_and_bn('features.0', 'layer0'),
+                *conv_and_bn_rules('features.0', 'layer0'),
                 *torchvision_block_rules(blocks),
-                *_conv_and_bn(f'features.{last}', f'layer{last}'),
+                *conv_and_bn_rules(f'features.{last}', f'layer{last}'),
                 CLASSIFIER,
             ),
         ),
@@ -102,7 +103,7 @@ def mobilenet_v3_layouts(blocks: Sequence[BlockNames], timm_stages: int) -> tupl
             'timm',
             r'conv_stem\.',
             (
-                *_timm_stem('layer0'),
+                *timm_stem_rules('layer0'),
                 *timm_block_rules(blocks),
                 (rf'blocks\.{timm_stages}\.0\.conv\.', f'layer{last}.conv.'),
                 (rf'blocks\.{timm_stages}\.0\.bn1\.', f'layer{last}.bn.'),
@@ -135,24 +136,26 @@ def torchvision_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
             if part == 'se':
                 yield rf'{re.escape(theirs)}\.fc([12])\.', rf'{block.ours}.se.conv\1.conv.'
             else:
-                yield from _conv_and_bn(theirs, f'{block.ours}.{part}')
+                yield from conv_and_bn_rules(theirs, f'{block.ours}.{part}')
 
 
 def _torchvision_v2_block(block: BlockNames) -> Iterator[Rule]:
     theirs = f'features.{block.position}.conv'
     *convs, linear = block.parts
     for k, part in enumerate(convs):
-        yield from _conv_and_bn(f'{theirs}.{k}', f'{block.ours}.{part}')
+        yield from conv_and_bn_rules(f'{theirs}.{k}', f'{block.ours}.{part}')
     # The projection and its norm have no container of their own.
     for k, layer in enumerate(('conv', 'bn'), len(convs)):
         yield re.escape(f'{theirs}.{k}.'), f'{block.ours}.{linear}.{layer}.'
 
 
-def _conv_and_bn(theirs: str, ours: str) -> Iterator[Rule]:
+def conv_and_bn_rules(theirs: str, ours: str) -> Iterator[Rule]:
+    """Gives the rules for a convolution and its norm that torchvision has in one container."""
     for k, layer in enumerate(('conv', 'bn')):
         yield re.escape(f'{theirs}.{k}.'), f'{ours}.{layer}.'
 
 
-def _timm_stem(ours: str) -> Iterator[Rule]:
+def timm_stem_rules(ours: str) -> Iterator[Rule]:
+    """Gives the rules for the first convolution of timm's nets and its norm."""
     yield r'conv_stem\.', f'{ours}.conv.'
     yield r'bn1\.', f'{ours}.bn.'

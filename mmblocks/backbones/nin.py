@@ -112,7 +112,7 @@ class NIN(BaseBackbone):
         number = sum(len(group.modules) for group in groups)
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier(rf'features\.{number}\.')])
+            accept_layouts(self, [without_classifier('Caffe', rf'features\.{number}\.')])
             return
         self.add_groups(
             groups,

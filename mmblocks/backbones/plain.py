@@ -142,10 +142,11 @@ def plain_groups(
         yield Group(modules, channels, stride)
 
 
-def without_classifier(keys: str = r'classifier\.') -> Layout:
+def without_classifier(library: str, keys: str = r'classifier\.') -> Layout:
     """Gives the layout of weights whose classifier a net without one leaves out.
 
     Args:
+        library: Whose layout it is.
         keys: Regular expression of the classifier's keys.
     """
-    return Layout('a net with classifier', keys, ((keys, None),))
+    return Layout(library, keys, ((keys, None),))

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.backbones.resnet_layouts import RESNET_LAYOUTS
+from mmblocks.backbones.resnet_layouts import resnet_layouts
 from mmblocks.layers.plugins import Plugin, parse_plugins
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
 from mmblocks.weights.renaming import accept_layouts
@@ -153,7 +153,7 @@ class ResNet(BaseBackbone):
                 block_args=block_args,
             )
         )
-        accept_layouts(self, RESNET_LAYOUTS)
+        accept_layouts(self, resnet_layouts(strides, avg_down))
 
     def block_options(self, planes: int) -> dict[str, Any]:
         """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mmblocks.weights.renaming import Layout, Rule
 
@@ -18,20 +18,25 @@ def _detectron2_stage(stage: int) -> tuple[Rule, ...]:
     )
 
 
-def _mmpretrain_rules(keys: Iterable[str]) -> list[Rule]:
-    rules: list[Rule] = [
-        (rf'stem\.{i}\.{layer}\.', f'stem.{3 * i + offset}.')
-        for i in (0, 1, 2)
-        for offset, layer in enumerate(('conv', 'bn'))
-    ]
-    if any(re.match(r'layer\d\.0\.downsample\.2\.', key) for key in keys):
-        # With avg_down, mmpretrain leaves the pool out, and so its number, where the stride is 1.
-        for stage in (1, 2, 3, 4):
-            theirs = f'layer{stage}.0.downsample'
-            if f'{theirs}.0.weight' in keys:
-                for i in (0, 1):
-                    rules.append((rf'{re.escape(theirs)}\.{i}\.', f'{theirs}.{i + 1}.'))
-    return rules
+_MMPRETRAIN_STEM: tuple[Rule, ...] = tuple(
+    (rf'stem\.{i}\.{layer}\.', f'stem.{3 * i + offset}.')
+    for i in (0, 1, 2)
+    for offset, layer in enumerate(('conv', 'bn'))
+)
+
+
+def _mmpretrain_rules(keys: Iterable[str]) -> tuple[Rule, ...]:
+    if not any(re.match(r'layer\d\.0\.downsample\.2\.', key) for key in keys):
+        return _MMPRETRAIN_STEM
+    stages = [i for i in (1, 2, 3, 4) if f'layer{i}.0.downsample.0.weight' in keys]
+    return (*_MMPRETRAIN_STEM, *_without_pool(stages))
+
+
+def _without_pool(stages: Iterable[int]) -> Iterable[Rule]:
+    # With avg_down, mmpretrain leaves the pool out, and so its number, where the stride is 1.
+    for stage in stages:
+        for i in (0, 1):
+            yield rf'layer{stage}\.0\.downsample\.{i}\.', f'layer{stage}.0.downsample.{i + 1}.'
 
 
 CLASSIFIER: Rule = (r'fc\.', None)
@@ -40,7 +45,7 @@ TIMM_SE: tuple[Rule, ...] = (
     (r'(layer\d\.\d+)\.se\.fc2\.', r'\1.se_layer.conv2.conv.'),
 )
 
-RESNET_LAYOUTS = (
+_LAYOUTS = (
     Layout(
         'detectron2',
         r'stem\.conv1\.weight|res2\.0\.',
@@ -64,3 +69,18 @@ RESNET_LAYOUTS = (
     Layout('timm (SE)', r'layer\d\.\d+\.se\.fc1\.', (*TIMM_SE, CLASSIFIER)),
     Layout('torchvision', r'fc\.weight', (CLASSIFIER,)),
 )
+
+
+def resnet_layouts(strides: Sequence[int], avg_down: bool) -> tuple[Layout, ...]:
+    """Gives the layouts of ResNet and its relatives.
+
+    Args:
+        strides: Stride of each stage.
+        avg_down: Whether shortcuts downsample by pooling.
+    """
+    stages = [i for i, stride in enumerate(strides, 1) if avg_down and stride == 1]
+    written = (*_MMPRETRAIN_STEM, *_without_pool(stages))
+    return tuple(
+        layout._replace(written=written) if callable(layout.rules) else layout
+        for layout in _LAYOUTS
+    )

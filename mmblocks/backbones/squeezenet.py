@@ -117,7 +117,7 @@ class SqueezeNet(BaseBackbone):
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier()])
+            accept_layouts(self, [without_classifier('torchvision')])
             return
         classifier = Sequential(
             nn.Dropout(dropout),

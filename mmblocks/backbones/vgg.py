@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
@@ -117,11 +118,13 @@ class VGG(BaseBackbone):
         self.depth = depth
         stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg is not None))
+        renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg))
         if num_classes < 0:
             self.add_groups(groups)
             drop: Rule = (r'(classifier|pre_logits|head)\.', None)
-            accept_layouts(self, [_mmpretrain((drop, *renamed)), without_classifier(drop[0])])
+            accept_layouts(
+                self, [_mmpretrain((drop, *renamed)), without_classifier('torchvision', drop[0])]
+            )
             return
         classifier = Sequential(
             nn.Linear(512 * 7 * 7, 4096),
@@ -154,15 +157,16 @@ def _mmpretrain(rules: Sequence[Rule]) -> Layout:
     return Layout('mmpretrain', r'features\.\d+\.conv\.', rules)
 
 
-def _mmpretrain_rules(stages: Sequence[int], with_norm: bool) -> Iterator[Rule]:
+def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[Rule]:
     """Gives the rules for mmpretrain's numbers, which count a convolution with all behind it."""
     theirs = ours = 0
+    norm = build_norm_layer(norm_cfg, VGG.stage_channels[0])[0] if norm_cfg else 'bn'
     for num_convs in stages:
         for _ in range(num_convs):
             yield rf'features\.{theirs}\.conv\.', f'features.{ours}.'
-            # The norm's name there is that of its kind.
-            yield rf'features\.{theirs}\.\w+\.', f'features.{ours + 1}.'
-            theirs, ours = theirs + 1, ours + 2 + with_norm
+            # The norm's name there is that of its kind; the first one is the one to write.
+            yield rf'features\.{theirs}\.(?:{norm}|\w+)\.', f'features.{ours + 1}.'
+            theirs, ours = theirs + 1, ours + (3 if norm_cfg else 2)
         theirs, ours = theirs + 1, ours + 1
 
 
@@ -174,6 +178,8 @@ _TIMM = Layout(
         (r'pre_logits\.fc2\.', 'classifier.3.'),
         (r'head\.fc\.', 'classifier.6.'),
     ),
+    # Convolutions that cover their whole input.
+    shapes={'pre_logits.fc1.weight': (-1, 512, 7, 7), 'pre_logits.fc2.weight': (-1, 4096, 1, 1)},
 )
 
 

@@ -1,14 +1,20 @@
-"""Plugins: modules that a config inserts behind the convolutions of a block."""
+"""Plugins: modules that a config inserts into the blocks of a net."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from mmcv.cnn import build_plugin_layer
-from torch import nn
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
+
+_KEYS = ('cfg', 'stages', 'position', 'init')
+BESIDE, BEHIND = 'parallel', 'after_block'
 
 
 class Plugin(NamedTuple):
@@ -18,23 +24,45 @@ class Plugin(NamedTuple):
         cfg: The layer's config: ``type``, its arguments, and optionally ``postfix``.
         stages: Per stage, whether it gets the plugin.
         position: Where in the block, such as 'after_conv2'.
+        identity: Whether the plugin starts as one that changes nothing.
     """
 
     cfg: dict
     stages: tuple[bool, ...]
     position: str
+    identity: bool = False
+
+
+class Place(NamedTuple):
+    """What stands where a plugin goes.
+
+    Attributes:
+        in_channels: Channels of what the plugin takes.
+        out_channels: Channels of what it must give.
+        stride: Pixels of the one per pixel of the other.
+    """
+
+    in_channels: int
+    out_channels: int
+    stride: int = 1
 
 
 def parse_plugins(
-    plugins: Sequence[dict] | None, num_stages: int, positions: Sequence[str]
+    plugins: Sequence[dict] | None,
+    num_stages: int,
+    positions: Sequence[str],
+    at_least: bool = False,
 ) -> list[Plugin]:
     """Checks mmdet's ``plugins`` argument.
 
     Args:
         plugins: Dicts with ``cfg``, ``position`` and optionally ``stages``, one bool per stage
-            (all stages if left out). The dicts are not changed.
+            (all stages if left out), and ``init``: 'identity' for a plugin that changes nothing
+            before it is trained, None for one that starts as its layer does. Default: 'identity'
+            where it stands parallel to the block, else None. The dicts are not changed.
         num_stages: Number of stages of the net.
         positions: Positions that the net's blocks have.
+        at_least: Whether there may be more stages, which were not built.
 
     Returns:
         The plugins, in order.
@@ -52,30 +80,54 @@ def parse_plugins(
     parsed = []
     for i, plugin in enumerate(plugins or ()):
         name = f'plugins[{i}]'
-        if unknown := set(plugin) - {'cfg', 'stages', 'position'}:
-            raise ValueError(f'{name} has {sorted(unknown)}; accepted are cfg, stages and position')
+        if unknown := set(plugin) - set(_KEYS):
+            raise ValueError(f'{name} has {sorted(unknown)}; accepted are {", ".join(_KEYS)}')
         if missing := {'cfg', 'position'} - set(plugin):
             raise ValueError(f'{name}={plugin} lacks {sorted(missing)}')
-        if plugin['position'] not in positions:
+        position = plugin['position']
+        if position not in positions:
             raise ValueError(
-                f'{name}: position={plugin["position"]!r}; the blocks of this net have '
-                f'{", ".join(positions)}'
+                f'{name}: position={position!r}; the blocks of this net have {", ".join(positions)}'
             )
-        stages = plugin.get('stages')
-        stages = (True,) * num_stages if stages is None else tuple(map(bool, stages))
-        if len(stages) != num_stages or not any(stages):
-            raise ValueError(
-                f'{name}: stages={plugin["stages"]} must be {num_stages} bools, at least one True'
-            )
+        init = plugin.get('init', 'identity' if position == BESIDE else None)
+        if init not in ('identity', None):
+            raise ValueError(f"{name}: init={init!r} must be 'identity' or None")
         if 'type' not in plugin['cfg']:
             raise ValueError(f'{name}: cfg={plugin["cfg"]} lacks a type')
         find_layer(plugin['cfg']['type'], argument=f'{name}: cfg')
-        parsed.append(Plugin(dict(plugin['cfg']), stages, plugin['position']))
+        stages = check_stages(plugin.get('stages'), num_stages, at_least, f'{name}: stages')
+        parsed.append(Plugin(dict(plugin['cfg']), stages, position, init == 'identity'))
     return parsed
 
 
+def check_stages(
+    stages: Sequence[bool] | None, num_stages: int, at_least: bool, argument: str
+) -> tuple[bool, ...]:
+    """Checks which stages a config picks.
+
+    Args:
+        stages: One bool per stage; None for all.
+        num_stages: Number of stages.
+        at_least: Whether there may be more, which were not built.
+        argument: Where ``stages`` stands, for the error.
+
+    Returns:
+        One bool per stage.
+
+    Raises:
+        ValueError: There are too few or too many, or none is picked.
+    """
+    if stages is None:
+        return (True,) * num_stages
+    chosen = tuple(map(bool, stages))
+    fits = len(chosen) >= num_stages if at_least else len(chosen) == num_stages
+    if not fits or not any(chosen):
+        raise ValueError(f'{argument}={stages} must be {num_stages} bools, at least one True')
+    return chosen
+
+
 def add_plugins(
-    block: nn.Module, plugins: Sequence[Plugin], position: str, in_channels: int
+    block: nn.Module, plugins: Sequence[Plugin], position: str, place: Place
 ) -> list[str]:
     """Builds a block's plugins of one position as submodules, named as mmdet names them.
 
@@ -83,27 +135,90 @@ def add_plugins(
         block: Gets the plugins as submodules: the layer's abbreviation plus ``postfix``.
         plugins: Plugins of the block's stage; those of other positions are passed over.
         position: Which position to build.
-        in_channels: Channels of the feature map at that position.
+        place: What stands there.
 
     Returns:
         The names, in the order of running: each plugin takes the previous one's output.
 
     Raises:
-        ValueError: Two plugins of the block would get the same name.
+        ValueError: Two plugins of the block would get the same name, or a layer cannot give what
+            has to stand there.
     """
     names = []
     for plugin in plugins:
         if plugin.position != position:
             continue
-        cfg = dict(plugin.cfg)
-        name, layer = build_plugin_layer(
-            cfg, postfix=cfg.pop('postfix', ''), in_channels=in_channels
-        )
+        options = _with_channels(plugin.cfg, place, position)
+        name, layer = build_plugin_layer(options, postfix=options.pop('postfix', ''))
+        if plugin.identity:
+            layer = IdentityStart(layer, place.out_channels, beside=position == BESIDE)
         if hasattr(block, name):
             raise ValueError(
                 f'plugins: a block has two parts named {name!r}; give one of them a postfix, as '
                 f"in cfg=dict(type={plugin.cfg['type']!r}, postfix='1')"
             )
+        # Weights of the plain net have none for it.
+        layer.is_plugin = True
         block.add_module(name, layer)
         names.append(name)
     return names
+
+
+def _with_channels(cfg: dict[str, Any], place: Place, position: str) -> dict[str, Any]:
+    """Completes a layer's config by what it has to take and to give, as far as it can be told."""
+    layer = find_layer(cfg['type'], argument='plugins: cfg')
+    accepted = inspect.signature(layer.__init__).parameters
+    options = dict(cfg)
+    takes = next((name for name in ('in_channels', 'channels') if name in accepted), None)
+    if takes is None and 'kwargs' in accepted:
+        takes = 'in_channels'
+    told = dict(out_channels=place.out_channels, stride=place.stride)
+    if takes is not None:
+        told[takes] = place.in_channels
+    for name, value in told.items():
+        plain = (place.in_channels if name == 'out_channels' else 1) == value
+        if name in accepted or name == takes:
+            options.setdefault(name, value)
+        elif not plain:
+            raise ValueError(
+                f'plugins: {layer.__name__} at {position} would have to take '
+                f'{place.in_channels} channels and give {place.out_channels} at stride '
+                f'{place.stride}, but it has no argument {name}; it fits where a block keeps '
+                'channels and size (stages=...)'
+            )
+        if name in options and options[name] != value and name != 'stride':
+            raise ValueError(
+                f'plugins: {layer.__name__} at {position} has {name}={options[name]}, but '
+                f'{value} are needed there; leave {name} out'
+            )
+    return options
+
+
+class IdentityStart(BaseModule):
+    """Lets a layer begin as one that changes nothing: it is faded in by a weight that starts at 0.
+
+    Args:
+        layer: The layer.
+        channels: Channels that it gives.
+        beside: Whether it stands beside what it adds to, instead of behind it.
+
+    Shape:
+        As the layer's.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(2, 8, 4, 4)
+        >>> torch.equal(IdentityStart(nn.Conv2d(8, 8, 1), 8)(x), x)
+        True
+    """
+
+    def __init__(self, layer: nn.Module, channels: int, beside: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.gate = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.beside = beside
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the layer."""
+        out = self.layer(x)
+        return self.gate * out if self.beside else x + self.gate * (out - x)

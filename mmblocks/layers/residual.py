@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
-from mmblocks.layers.plugins import Plugin, add_plugins
+from mmblocks.layers.plugins import Place, Plugin, add_plugins
 from mmblocks.layers.se_layer import SELayer
 
 
@@ -80,7 +80,8 @@ class ResidualBlock(BaseModule):
             norm_name, norm = build_norm_layer(norm_cfg, spec.out_channels, postfix=i)
             self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
             self.add_module(norm_name, norm)
-            plugin_names = add_plugins(self, plugins, f'after_conv{i}', spec.out_channels)
+            place = Place(spec.out_channels, spec.out_channels)
+            plugin_names = add_plugins(self, plugins, f'after_conv{i}', place)
             self._steps.append((f'conv{i}', norm_name, plugin_names))
         self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio) if se_ratio else None
         self.relu = nn.ReLU(inplace=True)
@@ -103,6 +104,12 @@ class ResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the convolutions and adds the shortcut."""
+        out = self.convolve(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(out + shortcut)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Gives what is added to the shortcut."""
         out = x
         last = len(self._steps) - 1
         for i, (conv, norm, plugins) in enumerate(self._steps):
@@ -113,8 +120,7 @@ class ResidualBlock(BaseModule):
                 out = getattr(self, plugin)(out)
         if self.se_layer is not None:
             out = self.se_layer(out)
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(out + shortcut)
+        return out
 
 
 class BasicBlock(ResidualBlock):

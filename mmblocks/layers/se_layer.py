@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
@@ -32,6 +33,8 @@ class SqueezeExcite(BaseModule):
         torch.Size([2, 16, 8, 8])
     """
 
+    conv_names: ClassVar[tuple[str, str]] = ('conv_reduce', 'conv_expand')
+
     def __init__(
         self,
         channels: int,
@@ -41,15 +44,49 @@ class SqueezeExcite(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.conv_reduce = nn.Conv2d(channels, squeeze_channels, 1)
+        reduce, expand = self.conv_names
+        self.add_module(reduce, nn.Conv2d(channels, squeeze_channels, 1))
         self.act1 = build_activation_layer(act_cfg or dict(type='ReLU', inplace=True))
-        self.conv_expand = nn.Conv2d(squeeze_channels, channels, 1)
+        self.add_module(expand, nn.Conv2d(squeeze_channels, channels, 1))
         self.gate = build_activation_layer(gate_cfg or dict(type='Sigmoid'))
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs the channels of ``x``."""
-        weights = x.mean((2, 3), keepdim=True)
-        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(weights))))
+        reduce, expand = (getattr(self, name) for name in self.conv_names)
+        return x * self.gate(expand(self.act1(reduce(x.mean((2, 3), keepdim=True)))))
+
+
+class SEModule(SqueezeExcite):
+    """Squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_, as in timm's ResNets.
+
+    Args:
+        channels: Channels of the map.
+        ratio: Channels per hidden channel, of which there is one at least.
+        act_cfg: Activation of the hidden layer.
+        gate_cfg: Function from the excitation to weights, mostly a sigmoid.
+        init_cfg: MMEngine's initialisation config.
+
+    Shape:
+        (N, channels, H, W) to the same.
+
+    Example:
+        >>> SEModule(32, ratio=4).fc1
+        Conv2d(32, 8, kernel_size=(1, 1), stride=(1, 1))
+    """
+
+    conv_names = ('fc1', 'fc2')
+
+    def __init__(
+        self,
+        channels: int,
+        ratio: int = 16,
+        act_cfg: dict | None = None,
+        gate_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if ratio < 1:
+            raise ValueError(f'ratio={ratio!r}: must be at least 1')
+        super().__init__(channels, max(channels // ratio, 1), act_cfg, gate_cfg, init_cfg)
 
 
 @MODELS.register_module()

@@ -51,11 +51,25 @@ NETS = (
     Net(dict(type='MobileNetV3', arch='small_050'), 13),
     Net(dict(type='ShuffleNetV1', groups=3, widen_factor=0.25), 3),
     Net(dict(type='ShuffleNetV2', widen_factor=0.5), 4),
+    Net(dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125), 5),
+    Net(dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125, block='C2f'), 5),
     Net(
         dict(type='DenseNet', arch=dict(growth_rate=8, depths=[2, 2, 2, 2], init_channels=16)),
         4,
         shrinks=1,
         has_classifier=True,
+    ),
+    Net(
+        dict(
+            type='EfficientNet',
+            arch=dict(family='b', widen_factor=0.25, deepen_factor=0.3),
+            act_cfg=dict(type='SiLU'),
+        ),
+        7,
+    ),
+    Net(
+        dict(type='EfficientNet', arch=dict(family='e', widen_factor=0.25, deepen_factor=0.3)),
+        7,
     ),
     Net(dict(type='GoogLeNet'), 5, shrinks=1, has_classifier=True),
     Net(
@@ -74,4 +88,17 @@ NETS = (
         shrinks=1,
         has_classifier=True,
     ),
+    Net(
+        dict(type='InceptionNeXt', arch=dict(depths=[1, 1, 2, 1], widths=[32, 64, 64, 128])),
+        4,
+        shrinks=1,
+        has_classifier=True,
+    ),
+    Net(
+        dict(type='SENet', depth='26_32x4d', base_channels=8),
+        4,
+        shrinks=1,
+        has_classifier=True,
+    ),
+    Net(dict(type='PreActSEResNet', depth=18, base_channels=8), 4, has_classifier=True),
 )

@@ -21,9 +21,7 @@ def pair(peer, width, **options):
     name = f'ghostnet_{round(width * 100):03d}'
     theirs = randomise(peer('timm').create_model(name)).eval()
     ours = GhostNet(width, out_indices=range(10), **options).eval()
-    result = ours.load_state_dict(theirs.state_dict(), strict=False)
-    assert result.missing_keys == []
-    assert {key.split('.')[0] for key in result.unexpected_keys} == {'conv_head', 'classifier'}
+    ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 
 

@@ -153,6 +153,28 @@ PUBLISHED = (
         for library in ('', 'timm ')
         for arch in ('121', '161', '169', '201')
     ),
+    Published('mmdet CSPDarknet() (C3, P5, 1.0/1.0) [backbone only]', dict(type='CSPDarknet')),
+    Published("mmdet EfficientNet('b0') [backbone only]", dict(type='EfficientNet')),
+    *(
+        Published(
+            f'{library}efficientnet_{arch}', dict(type='EfficientNet', arch=arch), (width, 1000)
+        )
+        for arch, width, libraries in (
+            ('b0', 1280, ('', 'timm ')),
+            ('b1', 1280, ('', 'timm ')),
+            ('b2', 1408, ('', 'timm ')),
+            ('b3', 1536, ('', 'timm ')),
+            ('b4', 1792, ('', 'timm ')),
+            ('b5', 2048, ('', 'timm ')),
+            ('b6', 2304, ('', 'timm ')),
+            ('b7', 2560, ('', 'timm ')),
+            ('b8', 2816, ('timm ',)),
+            ('es', 1280, ('timm ',)),
+            ('em', 1280, ('timm ',)),
+            ('el', 1536, ('timm ',)),
+        )
+        for library in libraries
+    ),
     Published('googlenet', dict(type='GoogLeNet', num_classes=1000, aux_logits=False)),
     Published('googlenet (with aux1/aux2)', dict(type='GoogLeNet', num_classes=1000)),
     Published('LeNet5(num_classes=10) 1x32x32', dict(type='LeNet5', num_classes=10), in_channels=1),
@@ -178,6 +200,19 @@ PUBLISHED = (
     *(
         Published(f'squeezenet{v}', dict(type='SqueezeNet', version=v, num_classes=1000))
         for v in ('1_0', '1_1')
+    ),
+    *(
+        Published(
+            f'timm inception_next_{arch}', dict(type='InceptionNeXt', arch=arch, num_classes=1000)
+        )
+        for arch in ('atto', 'tiny', 'small', 'base')
+    ),
+    *(
+        Published(f'timm legacy_se{name}', dict(type='SENet', depth=depth, num_classes=1000))
+        for name, depth in (
+            ('net154', 154),
+            *((f'resnet{depth}', depth) for depth in (18, 34, 50, 101, 152)),
+        )
     ),
 )
 

@@ -1,0 +1,15 @@
+# FasterRCNN with mmblocks.DenseNet; tools/swap_backbone.py wrote this.
+_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['mmblocks'])
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmblocks.DenseNet',
+        arch=121,
+        out_indices=(0, 1, 2, 3),
+        frozen_stages=1,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://densenet121'),
+    ),
+    # For maps of strides 4, 8, 16 and 32.
+    neck=dict(in_channels=[256, 512, 1024, 1024]),
+)

@@ -1,0 +1,13 @@
+# RetinaNet with mmblocks.AlexNet; tools/swap_backbone.py wrote this.
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['mmblocks'])
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmblocks.AlexNet',
+        frozen_stages=1,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://alexnet'),
+    ),
+    # For maps of strides 4, 8, 16 and 32.
+    neck=dict(in_channels=[64, 192, 256, 256]),
+)

@@ -1,0 +1,9 @@
+# RetinaNet with mmblocks.PreActSEResNet; tools/swap_backbone.py wrote this.
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['mmblocks'])
+model = dict(
+    # Trains from scratch until an init_cfg names weights to start from.
+    backbone=dict(_delete_=True, type='mmblocks.PreActSEResNet', depth=18),
+    # For maps of strides 4, 8, 16 and 32.
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)

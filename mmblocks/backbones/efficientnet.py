@@ -1,0 +1,276 @@
+"""EfficientNet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
+
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.efficientnet_layouts import efficientnet_layouts
+from mmblocks.backbones.mobilenet_layouts import BlockNames
+from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.edge_residual import EdgeResidual
+from mmblocks.layers.inverted_residual import InvertedResidual
+from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.weights.renaming import accept_layouts
+
+# Of small values Swish lets half through, and so does a fresh squeeze-and-excitation: a larger gain
+# makes up for both, so that a signal reaches the end of a net that has them.
+_GATED_INIT_CFG = [
+    dict(cfg, nonlinearity='tanh') if cfg['type'] == 'Kaiming' else cfg
+    for cfg in DEPTHWISE_INIT_CFG
+]
+
+
+class _Stage(NamedTuple):
+    block: type[InvertedResidual] | type[EdgeResidual]
+    kernel_size: int
+    expand_ratio: int
+    channels: int
+    depth: int
+    stride: int
+    with_se: bool
+    # The first stage behind EdgeTPU's stem expands as if its input were as wide as its output,
+    # and has no shortcuts.
+    is_entry: bool = False
+
+
+class _Arch(NamedTuple):
+    family: str
+    widen_factor: float
+    deepen_factor: float
+
+
+class _Block(NamedTuple):
+    """A block in its place: of which stage and group, and the how-manyth there."""
+
+    stage: int
+    place: int
+    group: int
+    place_in_group: int
+    settings: _Stage
+    drop_path_rate: float
+
+    @property
+    def names(self) -> BlockNames:
+        return BlockNames(
+            ours=f'layers.{self.group}.{self.place_in_group}',
+            timm=f'blocks.{self.stage}.{self.place}',
+            position=f'{self.stage + 1}.{self.place}',
+            expands=self.settings.expand_ratio != 1,
+            with_se=self.settings.with_se,
+        )
+
+
+@MODELS.register_module()
+class EfficientNet(BaseBackbone):
+    """`EfficientNet <https://arxiv.org/abs/1905.11946>`_, and its kin for the EdgeTPU.
+
+    The EdgeTPU's 'es', 'em' and 'el' are of `a paper of their own
+    <https://arxiv.org/abs/2003.02838>`_. Arguments and state-dict keys are mmdet's and
+    mmpretrain's. Their groups, which ``out_indices`` and ``frozen_stages`` count, are: 0 the stem
+    (stride 2), 1 to 5 the blocks of strides 2, 4, 8, 16 and 32, 6 the 1x1 convolution behind them
+    (stride 32). Groups behind the last output are not built. Weights of torchvision and timm load
+    as they are. How a net pads and what its norms add to the variance is in no checkpoint; these
+    give the same maps:
+
+    ============================================  =================  ======================
+    weights                                       conv_cfg           norm_cfg
+    ============================================  =================  ======================
+    mmdet, mmpretrain, timm ``tf_efficientnet_``  the default        the default
+    timm ``efficientnet_``, torchvision b0 to b4  None               ``dict(type='BN')``
+    torchvision b5 to b7                          None               the default
+    ============================================  =================  ======================
+
+    The published weights of the EdgeTPU's nets all need ``act_cfg=dict(type='ReLU')``. 'el' is
+    timm's: the other two count the expansion of its first block from the stem, for which there
+    are no weights. mmdet strides in the wrong convolution of its edge residuals, so that its
+    maps of 'es' and 'em' are not these.
+
+    Args:
+        arch: 'b0' to 'b8', 'l2', 'es', 'em' or 'el'; or a dict of ``family`` ('b' or 'e'),
+            ``widen_factor`` and ``deepen_factor``, by which its b0 or es is scaled.
+        drop_path_rate: Share of the samples that skip the last block in training, at least 0 and
+            below 1; from the first block on, where it is 0, it grows in equal steps.
+        out_indices: Which groups give an output, 0 to 6. A detector with a pyramid asks for
+            (2, 3, 4, 5), strides 4 to 32, or for (3, 4, 5).
+        frozen_stages: -1 freezes nothing, k the groups 0 to k. mmdet's k are the first k groups,
+            so its 0 freezes nothing.
+        conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
+        norm_cfg: Norm layers.
+        act_cfg: Activation. ``dict(type='SiLU')`` is the same function as the default and needs
+            less memory in training.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        in_channels: Channels of the images.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = EfficientNet('b0', out_indices=(2, 3, 4, 5))
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 24, 16, 16), (1, 40, 8, 8), (1, 112, 4, 4), (1, 320, 2, 2)]
+    """
+
+    default_init_cfg = DEPTHWISE_INIT_CFG
+    stem_channels: ClassVar[int] = 32
+    last_channels: ClassVar[int] = 1280
+    families: ClassVar[dict[str, tuple[_Stage, ...]]] = {
+        # block, kernel_size, expand_ratio, channels, depth, stride, with_se
+        'b': (
+            _Stage(InvertedResidual, 3, 1, 16, 1, 1, True),
+            _Stage(InvertedResidual, 3, 6, 24, 2, 2, True),
+            _Stage(InvertedResidual, 5, 6, 40, 2, 2, True),
+            _Stage(InvertedResidual, 3, 6, 80, 3, 2, True),
+            _Stage(InvertedResidual, 5, 6, 112, 3, 1, True),
+            _Stage(InvertedResidual, 5, 6, 192, 4, 2, True),
+            _Stage(InvertedResidual, 3, 6, 320, 1, 1, True),
+        ),
+        'e': (
+            _Stage(EdgeResidual, 3, 4, 24, 1, 1, False, is_entry=True),
+            _Stage(EdgeResidual, 3, 8, 32, 2, 2, False),
+            _Stage(EdgeResidual, 3, 8, 48, 4, 2, False),
+            _Stage(InvertedResidual, 5, 8, 96, 5, 2, False),
+            _Stage(InvertedResidual, 5, 8, 144, 4, 1, False),
+            _Stage(InvertedResidual, 5, 8, 192, 2, 2, False),
+        ),
+    }
+    arch_settings: ClassVar[dict[str, _Arch]] = {
+        'b0': _Arch('b', 1.0, 1.0),
+        'b1': _Arch('b', 1.0, 1.1),
+        'b2': _Arch('b', 1.1, 1.2),
+        'b3': _Arch('b', 1.2, 1.4),
+        'b4': _Arch('b', 1.4, 1.8),
+        'b5': _Arch('b', 1.6, 2.2),
+        'b6': _Arch('b', 1.8, 2.6),
+        'b7': _Arch('b', 2.0, 3.1),
+        'b8': _Arch('b', 2.2, 3.6),
+        'l2': _Arch('b', 4.3, 5.3),
+        'es': _Arch('e', 1.0, 1.0),
+        'em': _Arch('e', 1.0, 1.1),
+        'el': _Arch('e', 1.2, 1.4),
+    }
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'b0',
+        drop_path_rate: float = 0.0,
+        out_indices: int | Sequence[int] = (6,),
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = dict(type='mmblocks.Conv2dSamePadding'),
+        norm_cfg: dict = dict(type='BN', eps=1e-3),
+        act_cfg: dict = dict(type='Swish'),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate={drop_path_rate!r}: must be at least 0 and below 1')
+        settings = self._settings(arch)
+        stages = self.families[settings.family]
+        if init_cfg is None and any(stage.with_se for stage in stages):
+            init_cfg = _GATED_INIT_CFG
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.arch = arch
+        self.widen_factor = settings.widen_factor
+        blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.add_groups(self._groups(in_channels, blocks, layers))
+        fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
+        inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]
+        accept_layouts(
+            self, efficientnet_layouts(inverted, fused, len(stages), blocks[-1].group + 1)
+        )
+
+    @classmethod
+    def _settings(cls, arch: str | Mapping[str, Any]) -> _Arch:
+        if isinstance(arch, Mapping):
+            if set(arch) != set(_Arch._fields):
+                raise ValueError(f'arch={arch}: its keys must be {list(_Arch._fields)}')
+            settings = _Arch(**arch)
+            if settings.family not in cls.families:
+                raise ValueError(f'arch={arch}: family must be one of {list(cls.families)}')
+            if min(settings.widen_factor, settings.deepen_factor) <= 0:
+                raise ValueError(f'arch={arch}: the factors must be above 0')
+            return settings
+        if arch not in cls.arch_settings:
+            raise ValueError(
+                f'arch={arch!r}: must be one of {list(cls.arch_settings)} or a dict of '
+                f'{", ".join(_Arch._fields)}'
+            )
+        return cls.arch_settings[arch]
+
+    def _widened(self, channels: int) -> int:
+        return make_divisible(channels * self.widen_factor, 8)
+
+    def _groups(self, in_channels: int, blocks: list[_Block], layers: dict) -> Iterator[Group]:
+        channels = self._widened(self.stem_channels)
+        stride = 2
+        stem = ConvModule(in_channels, channels, 3, stride=stride, padding=1, **layers)
+        yield Group({'layers.0': stem}, channels, stride)
+        group = Sequential()
+        for block, following in pairwise([*blocks, None]):
+            group.append(self._block(block, channels, layers))
+            channels = self._widened(block.settings.channels)
+            stride *= _stride(block)
+            if following is None or following.group > block.group:
+                yield Group({f'layers.{block.group}': group}, channels, stride)
+                group = Sequential()
+        last_channels = self._widened(self.last_channels)
+        last = ConvModule(channels, last_channels, 1, **layers)
+        yield Group({f'layers.{block.group + 1}': last}, last_channels, stride)
+
+    def _block(
+        self, block: _Block, in_channels: int, layers: dict
+    ) -> InvertedResidual | EdgeResidual:
+        settings = block.settings
+        channels = self._widened(settings.channels)
+        options = dict(layers, drop_path_rate=block.drop_path_rate)
+        if settings.with_se:
+            # A quarter of the block's input, whatever it expands to.
+            options['se_cfg'] = dict(
+                squeeze_channels=in_channels // 4,
+                act_cfg=(layers['act_cfg'], dict(type='Sigmoid')),
+            )
+        if settings.is_entry:
+            options['with_residual'] = False
+        return settings.block(
+            in_channels,
+            channels,
+            (channels if settings.is_entry else in_channels) * settings.expand_ratio,
+            settings.kernel_size,
+            _stride(block),
+            **options,
+        )
+
+
+def _stride(block: _Block) -> int:
+    return block.settings.stride if block.place == 0 else 1
+
+
+def _blocks(
+    stages: Sequence[_Stage], deepen_factor: float, drop_path_rate: float
+) -> Iterator[_Block]:
+    """Gives every block in order; stages that keep the size stand in the group before them."""
+    depths = [math.ceil(stage.depth * deepen_factor) for stage in stages]
+    last = sum(depths) - 1
+    group = position = place_in_group = 0
+    for i, (stage, depth) in enumerate(zip(stages, depths, strict=True)):
+        if i == 0 or stage.stride > 1:
+            group += 1
+            place_in_group = 0
+        for place in range(depth):
+            rate = drop_path_rate * position / last
+            yield _Block(i, place, group, place_in_group, stage, rate)
+            position += 1
+            place_in_group += 1

@@ -1,0 +1,60 @@
+"""How other libraries name the tensors of EfficientNet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from mmblocks.backbones.mobilenet_layouts import (
+    CLASSIFIER,
+    BlockNames,
+    conv_and_bn_rules,
+    timm_block_rules,
+    timm_stem_rules,
+    torchvision_block_rules,
+)
+from mmblocks.weights.renaming import Layout, Rule
+
+
+def efficientnet_layouts(
+    inverted: Sequence[BlockNames], fused: Sequence[BlockNames], stages: int, last: int
+) -> tuple[Layout, ...]:
+    """Gives the layouts of EfficientNet.
+
+    Args:
+        inverted: Every inverted residual of the net.
+        fused: Every edge residual of the net, of which torchvision has none.
+        stages: Number of the paper's stages that hold them, in which the peers count.
+        last: Place of the last convolution among our groups.
+    """
+    return (
+        Layout(
+            'torchvision',
+            r'features\.\d+\.\d+\.block\.',
+            (
+                *conv_and_bn_rules('features.0', 'layers.0'),
+                *torchvision_block_rules(inverted),
+                *conv_and_bn_rules(f'features.{stages + 1}', f'layers.{last}'),
+                CLASSIFIER,
+            ),
+        ),
+        Layout(
+            'timm',
+            r'conv_stem\.',
+            (
+                *timm_stem_rules('layers.0'),
+                *_timm_edge_rules(fused),
+                *timm_block_rules(inverted),
+                (r'conv_head\.', f'layers.{last}.conv.'),
+                (r'bn2\.', f'layers.{last}.bn.'),
+                CLASSIFIER,
+            ),
+        ),
+    )
+
+
+def _timm_edge_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
+    for block in blocks:
+        for i, conv in enumerate(('conv_exp', 'conv_pwl'), 1):
+            yield re.escape(f'{block.timm}.{conv}.'), f'{block.ours}.conv{i}.conv.'
+            yield re.escape(f'{block.timm}.bn{i}.'), f'{block.ours}.conv{i}.bn.'

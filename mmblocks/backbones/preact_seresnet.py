@@ -1,0 +1,209 @@
+"""The pre-activation SE-ResNet."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
+from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+
+
+class _Arch(NamedTuple):
+    block: type[PreActBlock]
+    stage_blocks: tuple[int, int, int, int]
+
+
+class _Stem(NamedTuple):
+    kernel_size: int
+    conv_stride: int
+    max_pool: bool
+
+
+@MODELS.register_module()
+class PreActSEResNet(BaseBackbone):
+    """Pre-activation ResNet with squeeze-and-excitation in every block.
+
+    `Identity Mappings in Deep Residual Networks <https://arxiv.org/abs/1603.05027>`_ (ResNet v2)
+    with the blocks of `SENet <https://arxiv.org/abs/1709.01507>`_. State-dict keys are those of
+    timm's ``resnetv2_18``, ``_34``, ``_50``, ``_101`` and ``_152``, plus ``se.fc1`` and
+    ``se.fc2`` in each block; with ``se_ratio=None`` the weights of timm load as they are, and
+    those of a classifier that was not asked for are dropped. Map i is the end of stage i, stride
+    4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum, but behind the last stage
+    stand its norm and activation. Stages behind the last output are not built.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        in_channels: Channels of the images.
+        base_channels: Channels of the stem and of the first stage's inner convolutions.
+        stem: 'imagenet': a 7x7 convolution and a max pool, both of stride 2; 'cifar': one 3x3
+            convolution of stride 1, for images of about 32 pixels.
+        se_ratio: Channels per hidden channel of each squeeze-and-excitation; None for a plain
+            pre-activation ResNet.
+        num_classes: Classes of the classifier; -1 for feature maps only.
+        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
+            Default: all, or with a classifier none, so that the logits are the only output.
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; the default is that of timm's weights.
+        act_cfg: Activation behind every norm.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
+            become dilations, for dense prediction.
+        drop_rate: Share of the values in front of the classifier that are zeroed in training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = PreActSEResNet(18)
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
+        >>> PreActSEResNet(18, stem='cifar').out_strides
+        (1, 2, 4, 8)
+    """
+
+    arch_settings: ClassVar[dict[int, _Arch]] = {
+        18: _Arch(PreActBasicBlock, (2, 2, 2, 2)),
+        34: _Arch(PreActBasicBlock, (3, 4, 6, 3)),
+        50: _Arch(PreActBottleneck, (3, 4, 6, 3)),
+        101: _Arch(PreActBottleneck, (3, 4, 23, 3)),
+        152: _Arch(PreActBottleneck, (3, 8, 36, 3)),
+    }
+    stem_settings: ClassVar[dict[str, _Stem]] = {
+        'imagenet': _Stem(7, 2, max_pool=True),
+        'cifar': _Stem(3, 1, max_pool=False),
+    }
+
+    def __init__(
+        self,
+        depth: int = 18,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        stem: str = 'imagenet',
+        se_ratio: int | None = 16,
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        output_stride: int = 32,
+        drop_rate: float = 0.0,
+    ) -> None:
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
+        if stem not in self.stem_settings:
+            raise ValueError(f'stem={stem!r}: must be one of {list(self.stem_settings)}')
+        if se_ratio is not None and se_ratio < 1:
+            raise ValueError(f'se_ratio={se_ratio!r}: must be at least 1, or None for none')
+        out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.depth = depth
+        stem_layers = self.stem_settings[stem]
+        stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)
+        # Each stage: its first block, and those behind it.
+        strides = limit_strides([1, 1, 2, 1, 2, 1, 2, 1], output_stride, stem_stride)
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        groups = self._groups(
+            in_channels, depth, base_channels, stem_layers, strides, se_ratio, layers
+        )
+        classifier = None
+        if num_classes > 0:
+            groups = list(groups)
+            classifier = _classifier(groups[-1].channels, num_classes, drop_rate)
+        self.add_groups(groups, classifier)
+        accept_layouts(self, _layouts(with_classifier=num_classes > 0))
+
+    def _groups(
+        self,
+        in_channels: int,
+        depth: int,
+        base_channels: int,
+        stem: _Stem,
+        strides: Sequence[BlockStride],
+        se_ratio: int | None,
+        layers: dict,
+    ) -> Iterator[Group]:
+        block, stage_blocks = self.arch_settings[depth]
+        channels = base_channels
+        modules: dict[str, nn.Module] = {
+            'stem.conv': build_conv_layer(
+                layers['conv_cfg'],
+                in_channels,
+                channels,
+                stem.kernel_size,
+                stride=stem.conv_stride,
+                padding=stem.kernel_size // 2,
+                bias=False,
+            )
+        }
+        if stem.max_pool:
+            modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
+        yield Group(modules, channels, strides[0].total, tap=False)
+        for i, num_blocks in enumerate(stage_blocks):
+            first, rest = strides[2 * i : 2 * i + 2]
+            planes = base_channels * 2**i
+            out_channels = planes * block.expansion
+            options = dict(layers, dilation=rest.dilation, se_ratio=se_ratio)
+            blocks = [
+                block(
+                    channels,
+                    planes,
+                    first.stride,
+                    first_dilation=first.dilation,
+                    downsample=channels != out_channels,
+                    **options,
+                )
+            ]
+            channels = out_channels
+            blocks += [block(channels, planes, **options) for _ in range(num_blocks - 1)]
+            modules = {f'stages.{i}.blocks': Sequential(*blocks)}
+            if i == len(stage_blocks) - 1:
+                modules['norm'] = build_norm_layer(layers['norm_cfg'], channels)[1]
+                modules['act'] = build_activation_layer(layers['act_cfg'])
+            yield Group(modules, channels, rest.total)
+
+
+def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
+    head = OrderedDict(
+        global_pool=nn.AdaptiveAvgPool2d(1),
+        drop=nn.Dropout(drop_rate),
+        # A convolution, as in timm, so it must be kept from being initialised as the others are.
+        fc=nn.Conv2d(in_channels, num_classes, 1),
+        flatten=nn.Flatten(),
+    )
+    return {'head': Sequential(head, init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))}
+
+
+def _layouts(with_classifier: bool) -> tuple[Layout, ...]:
+    dropped: tuple[Rule, ...] = () if with_classifier else ((r'head\.', None),)
+    return (
+        Layout(
+            'timm with another stem',
+            r'stem[._](conv1|norm)',
+            refused='the stem is another one there, so the outputs would differ',
+        ),
+        Layout(
+            'timm with features_only',
+            r'stem_conv\.',
+            # It has neither the last norm nor a classifier; so they are not written.
+            ((r'stem_', 'stem.'), (r'stages_', 'stages.'), (r'(norm|head)\.', None)),
+        ),
+        Layout('timm', r'head\.', dropped),
+    )

@@ -1,0 +1,219 @@
+"""SENet and the SE-ResNets and SE-ResNeXts that were published with it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmengine.model import Sequential
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.layers.senet_blocks import (
+    SENet154Bottleneck,
+    SENetBasicBlock,
+    SENetBlock,
+    SENetBottleneck,
+)
+from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+
+
+class _Arch(NamedTuple):
+    block: type[SENetBlock]
+    stage_blocks: tuple[int, int, int, int]
+    style: str = 'caffe'
+    # Of the 3x3 convolutions of a bottleneck: groups, and channels of each for 64 planes.
+    groups: int = 1
+    group_width: int = 64
+    # Per convolution of the stem: its kernel size and its channels for 64 base_channels.
+    stem: tuple[tuple[int, int], ...] = ((7, 64),)
+    # Of the shortcuts that have a stride.
+    shortcut_kernel_size: int = 1
+
+
+@MODELS.register_module()
+class SENet(BaseBackbone):
+    """`Squeeze-and-Excitation Networks <https://arxiv.org/abs/1709.01507>`_, as published.
+
+    SENet-154 and the nets that were made with it in Caffe: they differ from SEResNet in the max
+    pool of the stem, which does not pad, and in the place of the strides. State-dict keys are
+    those of timm's ``legacy_senet154``, ``legacy_seresnet*`` and ``legacy_seresnext*``, whose
+    weights load as they are; those of a classifier that was not asked for are dropped. Map i is
+    the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd size the pool gives the smaller
+    half. Stages behind the last output are not built.
+
+    Args:
+        depth: 154; 18, 34, 50, 101 or 152 for an SE-ResNet; '26_32x4d', '50_32x4d' or
+            '101_32x4d' for an SE-ResNeXt.
+        in_channels: Channels of the images.
+        base_channels: Planes of the first stage; groups and stem grow and shrink with it.
+        se_ratio: Channels per hidden channel of each squeeze-and-excitation.
+        num_classes: Classes of the classifier; -1 for feature maps only.
+        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
+            Default: all, or with a classifier none, so that the logits are the only output.
+        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers; the default is that of all published weights.
+        act_cfg: Activation of stem and blocks.
+        norm_eval: Keep BatchNorm in eval mode during training.
+        with_cp: Recompute each block's activations in backward to save memory.
+        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        drop_rate: Share of the values in front of the classifier that are zeroed in training.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> net = SENet(18, frozen_stages=1)
+        >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
+        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
+    """
+
+    arch_settings: ClassVar[dict[int | str, _Arch]] = {
+        18: _Arch(SENetBasicBlock, (2, 2, 2, 2)),
+        34: _Arch(SENetBasicBlock, (3, 4, 6, 3)),
+        50: _Arch(SENetBottleneck, (3, 4, 6, 3)),
+        101: _Arch(SENetBottleneck, (3, 4, 23, 3)),
+        152: _Arch(SENetBottleneck, (3, 8, 36, 3)),
+        '26_32x4d': _Arch(SENetBottleneck, (2, 2, 2, 2), 'pytorch', 32, 4),
+        '50_32x4d': _Arch(SENetBottleneck, (3, 4, 6, 3), 'pytorch', 32, 4),
+        '101_32x4d': _Arch(SENetBottleneck, (3, 4, 23, 3), 'pytorch', 32, 4),
+        154: _Arch(
+            SENet154Bottleneck,
+            (3, 8, 36, 3),
+            'pytorch',
+            groups=64,
+            group_width=2,
+            stem=((3, 64), (3, 64), (3, 128)),
+            shortcut_kernel_size=3,
+        ),
+    }
+
+    def __init__(
+        self,
+        depth: int | str = 154,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        se_ratio: int = 16,
+        num_classes: int = -1,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        drop_rate: float = 0.2,
+    ) -> None:
+        if depth not in self.arch_settings:
+            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
+        if se_ratio < 1:
+            raise ValueError(f'se_ratio={se_ratio!r}: must be at least 1')
+        arch = self.arch_settings[depth]
+        if base_channels < 1 or (arch.groups > 1 and arch.groups * base_channels % 64):
+            raise ValueError(
+                f'base_channels={base_channels!r}: must be above 0 and leave a whole number of '
+                f'groups; with 64, depth={depth!r} has {arch.groups}'
+            )
+        out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
+        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        self.depth = depth
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        groups = self._groups(in_channels, arch, base_channels, se_ratio, layers)
+        classifier = None
+        if num_classes > 0:
+            groups = list(groups)
+            classifier = {
+                'global_pool': nn.AdaptiveAvgPool2d(1),
+                'flatten': nn.Flatten(),
+                'dropout': nn.Dropout(drop_rate),
+                'last_linear': nn.Linear(groups[-1].channels, num_classes),
+            }
+        self.add_groups(groups, classifier)
+        dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
+        accept_layouts(self, (_OTHER_POOL, Layout('timm (legacy)', _CLASSIFIER, dropped)))
+
+    @staticmethod
+    def _groups(
+        in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: dict
+    ) -> Iterator[Group]:
+        stem, channels = _stem(in_channels, arch, base_channels, layers)
+        yield Group(
+            {'layer0': stem, 'pool0': nn.MaxPool2d(3, stride=2, ceil_mode=True)},
+            channels,
+            4,
+            tap=False,
+        )
+        for i, num_blocks in enumerate(arch.stage_blocks):
+            planes = base_channels * 2**i
+            out_channels = planes * arch.block.expansion
+            stride = 2 if i else 1
+            downsample = None
+            if stride > 1 or channels != out_channels:
+                kernel_size = arch.shortcut_kernel_size if i else 1
+                downsample = _downsample(channels, out_channels, kernel_size, stride, layers)
+            options = dict(
+                layers,
+                style=arch.style,
+                width=planes * arch.groups * arch.group_width // 64,
+                # The first stage's groups keep their width, however wide the net is.
+                groups=1 if arch.groups == 1 else arch.groups * base_channels // 64,
+                se_ratio=se_ratio,
+            )
+            blocks = [arch.block(channels, planes, stride, downsample, **options)]
+            blocks += [arch.block(out_channels, planes, **options) for _ in range(num_blocks - 1)]
+            channels = out_channels
+            yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, 2 ** (i + 2))
+
+
+def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tuple[nn.Module, int]:
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = in_channels
+    for i, (kernel_size, width) in enumerate(arch.stem, 1):
+        out_channels = width * base_channels // 64
+        modules[f'conv{i}'] = build_conv_layer(
+            layers['conv_cfg'],
+            channels,
+            out_channels,
+            kernel_size,
+            stride=2 if i == 1 else 1,
+            padding=kernel_size // 2,
+            bias=False,
+        )
+        norm_name, norm = build_norm_layer(layers['norm_cfg'], out_channels, postfix=i)
+        modules[norm_name] = norm
+        modules[f'relu{i}'] = build_activation_layer(layers['act_cfg'])
+        channels = out_channels
+    return Sequential(modules), channels
+
+
+def _downsample(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: dict
+) -> nn.Module:
+    return Sequential(
+        build_conv_layer(
+            layers['conv_cfg'],
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            bias=False,
+        ),
+        build_norm_layer(layers['norm_cfg'], out_channels)[1],
+    )
+
+
+_CLASSIFIER = r'last_linear\.'
+_OTHER_POOL = Layout(
+    "SEResNet or timm's seresnet",
+    r'layer\d\.\d+\.(se|se_layer)\.',
+    refused="the stem's max pool is another one there, so the outputs would differ; "
+    'SEResNet takes them',
+)

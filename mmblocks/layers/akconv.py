@@ -1,0 +1,182 @@
+"""AKConv: a convolution with any number of points, which looks where it finds something."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmengine.model import BaseModule, Sequential
+from mmengine.registry import MODELS
+from mmengine.utils import to_2tuple
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class AKConv(BaseModule):
+    """Convolution over any number of sampling points, moved by offsets that the map itself gives.
+
+    From `AKConv <https://arxiv.org/abs/2311.11587>`_. The points start out as rows of
+    ``round(sqrt(num_points))`` neighbours, the last row cut short, with the output pixel's own
+    place at the upper left. A 3x3 convolution that starts at zero gives each point of each output
+    pixel an offset in pixels; the map is read there bilinearly, and beyond its border it goes on
+    as its outermost pixels. The paper's layer has a norm and an activation behind:
+    ``norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU')``. Without them, as is the default, it
+    takes the place of a bare convolution: ``conv_cfg=dict(type='mmblocks.AKConv', num_points=5)``
+    in any net, which hands over ``kernel_size``, ``padding``, ``dilation`` and ``groups`` too.
+
+    Keys are the published code's: ``p_conv`` (rows of all points, then columns), ``conv.0`` with
+    a kernel of ``num_points`` x 1, and ``conv.1`` for the norm.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels; ``in_channels`` if left out.
+        kernel_size: Kernel of the convolution that this layer replaces, which ``padding`` must
+            fit; it changes nothing else. Given without ``num_points`` and ``padding`` it is the
+            number of points: ``AKConv(64, 64, 9)`` has nine.
+        stride: Stride, one number or one for rows and one for columns.
+        bias: Whether the convolution over the points has a bias.
+        norm_cfg: Norm layer; None for none.
+        act_cfg: Activation; None for none.
+        init_cfg: MMEngine's initialisation config. Offsets start at zero whatever it says.
+        num_points: Number of sampling points, 1 or more; 5 if left out.
+        padding: Padding of the convolution that this layer replaces: half its odd kernel, as
+            this layer's maps have ``ceil(size / stride)`` pixels.
+        dilation: Must be 1: the offsets decide how far the points lie apart.
+        groups: Must be 1.
+
+    Shape:
+        (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
+
+    Raises:
+        ValueError: ``num_points`` or ``stride`` is no whole number of 1 or more, ``dilation`` or
+            ``groups`` is not 1, or the convolution to replace gives maps of another size.
+
+    Example:
+        >>> AKConv(16, 24, num_points=5, stride=2)(torch.rand(1, 16, 9, 8)).shape
+        torch.Size([1, 24, 5, 4])
+    """
+
+    # What mmcv's ConvModule asks of a convolution besides its channels, kernel and stride.
+    padding = output_padding = (0, 0)
+    dilation = (1, 1)
+    groups = 1
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        kernel_size: int | tuple[int, int] | None = None,
+        stride: int | tuple[int, int] = 1,
+        bias: bool = False,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+        *,
+        num_points: int | None = None,
+        padding: int | tuple[int, int] | None = None,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_points is None and padding is None:
+            num_points, kernel_size = kernel_size, None
+        if num_points is None:
+            num_points = 5
+        if not _is_count(num_points):
+            raise ValueError(f'num_points={num_points!r}: must be a whole number, 1 or more')
+        if not all(map(_is_count, to_2tuple(stride))):
+            raise ValueError(f'stride={stride!r}: must be one or two whole numbers, 1 or more')
+        if tuple(to_2tuple(dilation)) != (1, 1):
+            raise ValueError(f'dilation={dilation!r}: AKConv takes 1 only')
+        if groups != 1:
+            raise ValueError(f'groups={groups!r}: AKConv takes 1 only')
+        if not _keeps_size(kernel_size, padding):
+            raise ValueError(
+                f'kernel_size={kernel_size!r}, padding={padding!r}: AKConv gives maps of '
+                'ceil(size / stride) pixels, so it can only replace convolutions with an odd '
+                'kernel_size and padding=kernel_size // 2'
+            )
+
+        self.in_channels = in_channels
+        self.out_channels = in_channels if out_channels is None else out_channels
+        self.num_points = num_points
+        self.kernel_size = (num_points, 1)
+        self.stride = tuple(to_2tuple(stride))
+        layers: list[nn.Module] = [
+            nn.Conv2d(
+                in_channels, self.out_channels, self.kernel_size, stride=self.kernel_size, bias=bias
+            )
+        ]
+        if norm_cfg is not None:
+            layers.append(build_norm_layer(norm_cfg, self.out_channels)[1])
+        if act_cfg is not None:
+            layers.append(build_activation_layer(act_cfg))
+        self.conv = Sequential(*layers)
+        self.p_conv = _OffsetConv(in_channels, 2 * num_points, self.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples the map at the points and convolves what was found."""
+        samples = self._sample(x, self.p_conv(x))
+        conv, *layers = self.conv
+        # Points are channels here: the same products as those of a kernel over points in a
+        # column, and nothing has to be copied to put them there.
+        out = F.conv2d(samples, conv.weight.flatten(1)[..., None, None], conv.bias)
+        for layer in layers:
+            out = layer(out)
+        return out
+
+    def _sample(self, x: Tensor, offsets: Tensor) -> Tensor:
+        """Reads ``x`` at every point: (N, C, H, W) to (N, C * points, out height, out width)."""
+        height, width = x.shape[-2:]
+        out_height, out_width = offsets.shape[-2:]
+        # A half's steps are too coarse for places in a large map.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        rows, columns = offsets.to(dtype).split(self.num_points, dim=1)
+        points = torch.arange(self.num_points, device=x.device).view(-1, 1, 1)
+        points_per_row = round(math.sqrt(self.num_points))
+        down = torch.arange(out_height, device=x.device).view(-1, 1) * self.stride[0]
+        right = torch.arange(out_width, device=x.device) * self.stride[1]
+        rows = rows + (points // points_per_row + down)
+        columns = columns + (points % points_per_row + right)
+        # Counted from the pixels' edges (align_corners=False), so that a map of one row or column
+        # is no division by zero. The border stays where it is: at the outermost pixels' centres.
+        grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+        samples = F.grid_sample(
+            x.to(dtype), grid.flatten(1, 2), padding_mode='border', align_corners=False
+        )
+        return samples.to(x.dtype).reshape(
+            len(x), self.in_channels * self.num_points, out_height, out_width
+        )
+
+
+class _OffsetConv(nn.Module):
+    """3x3 convolution that starts at zero; no Conv2d, lest an ``init_cfg`` draws its weights."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def extra_repr(self) -> str:
+        return f'{self.weight.shape[1]}, {self.weight.shape[0]}, stride={self.stride}'
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding=1)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _keeps_size(
+    kernel_size: int | tuple[int, int] | None, padding: int | tuple[int, int] | None
+) -> bool:
+    """Whether a convolution's maps have ``ceil(size / stride)`` pixels for every size."""
+    if kernel_size is None:
+        return padding is None
+    pairs = zip(to_2tuple(kernel_size), to_2tuple(padding or 0), strict=True)
+    return not isinstance(padding, str) and all(k == 2 * p + 1 for k, p in pairs)

@@ -1,0 +1,209 @@
+"""What deformable convolutions share: checks, parameters and the choice between backends."""
+
+from __future__ import annotations
+
+import functools
+import math
+from importlib import import_module
+from types import ModuleType
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from mmengine.utils import to_2tuple
+from torch import Tensor, nn
+
+from mmblocks.layers.deform_sampling import is_tracing, sample_taps
+
+BACKENDS = ('auto', 'mmcv', 'torch')
+
+
+class DeformConvBase(nn.Module):
+    """Checks, parameters and plain PyTorch's way of a deformable convolution.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        kernel_size: Taps of the kernel, one number or (rows, columns).
+        stride: Step of the kernel in pixels, one number or (vertical, horizontal).
+        padding: Zeros around the map in pixels, likewise.
+        dilation: Distance of taps in pixels, likewise.
+        groups: Groups of channels that are convolved apart.
+        deform_groups: Groups of input channels that have their own offsets.
+        bias: Whether there is a bias.
+        backend: 'auto', 'mmcv' or 'torch'.
+    """
+
+    #: Maps per tap that the layer's own ``conv_offset`` makes; 0 if it has none.
+    own_maps: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int],
+        padding: int | tuple[int, int],
+        dilation: int | tuple[int, int],
+        groups: int,
+        deform_groups: int,
+        bias: bool | str,
+        backend: str,
+    ) -> None:
+        super().__init__()
+        self.in_channels = check_int('in_channels', in_channels, 1)
+        self.out_channels = check_int('out_channels', out_channels, 1)
+        self.kernel_size = _check_pair('kernel_size', kernel_size, 1)
+        self.stride = _check_pair('stride', stride, 1)
+        self.padding = _check_pair('padding', padding, 0)
+        self.dilation = _check_pair('dilation', dilation, 1)
+        self.groups = check_int('groups', groups, 1)
+        self.deform_groups = check_int('deform_groups', deform_groups, 1)
+        for name, divisor in (
+            ('in_channels', 'groups'),
+            ('in_channels', 'deform_groups'),
+            ('out_channels', 'groups'),
+        ):
+            if getattr(self, name) % getattr(self, divisor):
+                raise ValueError(
+                    f'{name}={getattr(self, name)}: must be divisible by '
+                    f'{divisor}={getattr(self, divisor)}'
+                )
+        if backend not in BACKENDS:
+            raise ValueError(f'backend={backend!r}: must be one of {", ".join(BACKENDS)}')
+        if backend == 'mmcv':
+            compiled_ops()
+        self.backend = backend
+        self.taps = math.prod(self.kernel_size)
+        # ConvModule asks a convolution for these.
+        self.transposed = False
+        self.output_padding = (0,)
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        if self.own_maps:
+            self.conv_offset = nn.Conv2d(
+                in_channels,
+                deform_groups * self.own_maps * self.taps,
+                self.kernel_size,
+                stride=self.stride,
+                padding=self.padding,
+                dilation=self.dilation,
+            )
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Draws the weights as mmcv does; own offsets start at 0 and own masks at one half."""
+        self._draw_weight()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        if self.own_maps:
+            nn.init.zeros_(self.conv_offset.weight)
+            nn.init.zeros_(self.conv_offset.bias)
+
+    def _draw_weight(self) -> None:
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """The arguments, as nn.Conv2d shows them."""
+        names = ('stride', 'padding', 'dilation', 'groups', 'deform_groups', 'backend')
+        shown = ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, {shown}, '
+            f'bias={self.bias is not None}'
+        )
+
+    def _check_inputs(self, x: Tensor, **maps: Tensor) -> None:
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f'x has shape {tuple(x.shape)}: must be (N, {self.in_channels}, H, W)')
+        rows, columns = (
+            (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for size, kernel, stride, padding, dilation in zip(
+                x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        if rows < 1 or columns < 1:
+            raise ValueError(
+                f'x has shape {tuple(x.shape)}: too small for a kernel of {self.kernel_size} with '
+                f'padding={self.padding} and dilation={self.dilation}'
+            )
+        for name, per_tap in (('offset', 2), ('mask', 1)):
+            expected = (x.shape[0], per_tap * self.deform_groups * self.taps, rows, columns)
+            if name in maps and tuple(maps[name].shape) != expected:
+                raise ValueError(
+                    f'{name} has shape {tuple(maps[name].shape)}: must be {expected} for x of '
+                    f'shape {tuple(x.shape)}'
+                )
+
+    def _runs_mmcv(self, x: Tensor, offset: Tensor) -> bool:
+        if self.backend == 'torch' or (self.backend == 'auto' and not x.is_cuda):
+            return False
+        if x.shape[0] == 0:  # mmcv divides by the batch size
+            return False
+        return self.backend == 'mmcv' or (
+            not is_tracing()
+            and offset.dtype != torch.bfloat16  # which mmcv's kernels lack
+            and x.shape[2] >= self.kernel_size[0]  # and without a mask it refuses smaller maps
+            and x.shape[3] >= self.kernel_size[1]
+            and _has_cuda_ops()
+        )
+
+    def _convolve(self, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
+        samples = sample_taps(
+            x,
+            offset,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.deform_groups,
+        )
+        size = offset.shape[-2:]
+        if mask is not None:
+            samples = samples * mask.reshape(samples.shape[0], 1, self.taps, *size)
+        samples = samples.to(x.dtype).reshape(x.shape[0], self.in_channels * self.taps, *size)
+        # Every tap is a channel of its own by now.
+        weight = self.weight.flatten(1)[..., None, None]
+        return F.conv2d(samples, weight, self.bias, groups=self.groups)
+
+
+@functools.cache
+def compiled_ops() -> ModuleType:
+    """Imports mmcv's compiled ops.
+
+    Raises:
+        ImportError: They are not there.
+    """
+    try:
+        return import_module('mmcv.ops')
+    except ImportError as error:
+        raise ImportError(
+            f"backend='mmcv': mmcv's compiled ops are not there ({error}); "
+            "backend='auto' or 'torch' needs none"
+        ) from error
+
+
+@functools.cache
+def _has_cuda_ops() -> bool:
+    try:
+        return compiled_ops().get_compiling_cuda_version() != 'not available'
+    except ImportError:
+        return False
+
+
+def check_int(name: str, value: int, least: int) -> int:
+    """Gives an argument back, or says by its name what is wrong with it."""
+    if not _is_int(value, least):
+        raise ValueError(f'{name}={value!r}: must be an int of at least {least}')
+    return value
+
+
+def _check_pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+    pair = to_2tuple(value)
+    if len(pair) != 2 or not all(_is_int(n, least) for n in pair):
+        raise ValueError(f'{name}={value!r}: must be one or two ints of at least {least}')
+    return tuple(pair)
+
+
+def _is_int(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

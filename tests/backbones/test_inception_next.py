@@ -1,0 +1,196 @@
+"""InceptionNeXt: equal to timm's."""
+
+from functools import partial
+
+import pytest
+import torch
+from mmcv.cnn.bricks import DropPath
+from torch.testing import assert_close
+
+from mmblocks import InceptionNeXt
+from tests.parity import assert_same_gradients, assert_same_maps, randomise
+
+ARCHS = ('atto', 'tiny', 'small', 'base')
+ALL = (0, 1, 2, 3)
+SMALL = dict(
+    depths=(1, 2, 1, 1),
+    widths=(16, 24, 32, 40),
+    mlp_ratios=(2, 3, 2, 1.5),
+    band_kernel_size=7,
+    branch_ratio=0.25,
+)
+
+
+def images():
+    # Of neither side does any stride leave nothing over.
+    return torch.rand(2, 3, 69, 87)
+
+
+def timm_net(peer, arch, **options):
+    return randomise(peer('timm').create_model(f'inception_next_{arch}', **options)).eval()
+
+
+def small_timm_net(peer, **options):
+    module = peer('timm.models.inception_next')
+    mixer = partial(module.InceptionDWConv2d, band_kernel_size=7, branch_ratio=0.25)
+    net = module.MetaNeXt(
+        depths=SMALL['depths'],
+        dims=SMALL['widths'],
+        mlp_ratios=SMALL['mlp_ratios'],
+        token_mixers=mixer,
+        **options,
+    )
+    return randomise(net).eval()
+
+
+def maps_and_logits(net, x):
+    last, maps = net.forward_intermediates(x)
+    return [*maps, net.forward_head(last)]
+
+
+def load(ours, theirs):
+    keys = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert keys.missing_keys == keys.unexpected_keys == []
+    return ours.eval()
+
+
+@pytest.mark.parametrize('arch', ['atto', 'tiny'])
+def test_maps_and_logits_equal_timms(arch, peer):
+    theirs = timm_net(peer, arch, num_classes=5)
+    ours = load(InceptionNeXt(arch, num_classes=5, out_indices=ALL), theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    x = images()
+    with torch.no_grad():
+        expected = maps_and_logits(theirs, x)
+        assert_same_maps(ours(x), expected)
+        assert_same_maps([expected[-1]], [theirs(x)])
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_every_tensor_has_timms_name_and_shape(arch, peer):
+    with torch.device('meta'):
+        theirs = peer('timm').create_model(f'inception_next_{arch}')
+        ours = InceptionNeXt(arch, num_classes=1000)
+    shapes, their_shapes = (
+        {name: tensor.shape for name, tensor in net.state_dict().items()} for net in (ours, theirs)
+    )
+    assert shapes == their_shapes
+
+
+@pytest.mark.parametrize(
+    'options', [dict(), dict(num_classes=0), dict(features_only=True)], ids=str
+)
+def test_maps_alone_need_no_classifier_of_timms(options, peer):
+    theirs = timm_net(peer, 'atto', **options)
+    ours = load(InceptionNeXt('atto'), theirs)
+    x = images()
+    with torch.no_grad():
+        maps = theirs(x) if options.get('features_only') else maps_and_logits(theirs, x)[:-1]
+        assert_same_maps(ours(x), maps)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('output_stride', [8, 16, 32])
+def test_gradients_equal_timms(output_stride, with_cp, peer):
+    theirs = small_timm_net(peer, num_classes=5, output_stride=output_stride)
+    ours = InceptionNeXt(
+        SMALL, num_classes=5, out_indices=ALL, output_stride=output_stride, with_cp=with_cp
+    )
+    assert_same_gradients(load(ours, theirs), theirs, partial(maps_and_logits, theirs), images())
+    assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
+
+
+@pytest.mark.parametrize('output_stride', [8, 16])
+def test_dilated_it_equals_timm(output_stride, peer):
+    theirs = timm_net(peer, 'atto', output_stride=output_stride)
+    ours = load(InceptionNeXt('atto', output_stride=output_stride), theirs)
+    x = images()
+    with torch.no_grad():
+        assert_same_maps(ours(x), maps_and_logits(theirs, x)[:-1])
+    assert ours.out_strides == tuple(min(s, output_stride) for s in (4, 8, 16, 32))
+    assert [m.shape[2:] for m in ours(x)] == [
+        (69 // stride, 87 // stride) for stride in ours.out_strides
+    ]
+
+
+def drop_rates(net, kind):
+    return [m.drop_prob for m in net.modules() if isinstance(m, kind)]
+
+
+def test_paths_are_dropped_as_often_as_timms(peer):
+    theirs = peer('timm').create_model('inception_next_atto', drop_path_rate=0.3)
+    rates = drop_rates(InceptionNeXt('atto', drop_path_rate=0.3), DropPath)
+    assert_close(rates, drop_rates(theirs, peer('timm.layers').DropPath))
+    # Twelve blocks, of which the first is always there.
+    assert_close(rates, [0.3 * i / 11 for i in range(1, 12)])
+    first_stages = InceptionNeXt('atto', drop_path_rate=0.3, out_indices=(0, 1))
+    assert drop_rates(first_stages, DropPath) == rates[:3]
+
+
+def test_paths_are_dropped_in_training_only():
+    net = randomise(InceptionNeXt(SMALL, drop_path_rate=0.9, norm_eval=True)).train()
+    plain = InceptionNeXt(SMALL)
+    plain.load_state_dict(net.state_dict())
+    x = images()
+    assert not torch.equal(net(x)[-1], net(x)[-1])
+    assert_close(net.eval()(x), plain.eval()(x), rtol=0, atol=0)
+
+
+def test_one_block_is_never_dropped():
+    net = InceptionNeXt(dict(depths=[1], widths=[16], mlp_ratios=[4]), drop_path_rate=0.9)
+    assert drop_rates(net, DropPath) == []
+
+
+def test_dropped_paths_are_the_same_when_blocks_are_recomputed():
+    x = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+    grads = []
+    for with_cp in (False, True):
+        net = randomise(InceptionNeXt(SMALL, drop_path_rate=0.5, with_cp=with_cp)).double().train()
+        torch.manual_seed(3)
+        sum(m.square().mean() for m in net(x)).backward()
+        grads.append({name: p.grad for name, p in net.named_parameters()})
+    assert_close(grads[1], grads[0])
+
+
+def test_the_classifier_drops_values_in_training():
+    net = InceptionNeXt(SMALL, num_classes=5, drop_rate=0.5, norm_eval=True)
+    x = images()
+    assert not torch.equal(net.train()(x)[0], net(x)[0])
+    assert torch.equal(net.eval()(x)[0], net(x)[0])
+
+
+def test_it_starts_like_timms(peer):
+    ours = InceptionNeXt('atto', num_classes=10)
+    ours.init_weights()
+    theirs = peer('timm').create_model('inception_next_atto', num_classes=10).state_dict()
+    for name, tensor in ours.state_dict().items():
+        if name.endswith('.weight') and tensor.dim() > 1:
+            if tensor.numel() > 5000:
+                assert_close(tensor.std(), theirs[name].std(), rtol=0.1, atol=0)
+            assert tensor.abs().max() < 0.15
+        else:
+            assert_close(tensor, theirs[name])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(arch='large'), "arch='large'.*'atto'.*depths"),
+        (dict(arch=3), 'arch=3.*base'),
+        (dict(arch=dict(depths=[1])), 'arch=.*must have the keys.*widths'),
+        (dict(arch=SMALL | dict(strides=[1])), 'arch=.*may have'),
+        (dict(arch=SMALL | dict(depths=[1, 1])), 'arch=.*one entry per stage'),
+        (dict(arch=dict(depths=[1], widths=[16])), 'arch=.*mlp_ratios.*one entry per stage'),
+        (dict(arch=dict(depths=[], widths=[], mlp_ratios=[])), 'arch=.*one entry per stage'),
+        (dict(arch=SMALL | dict(depths=[1, 0, 1, 1])), 'arch=.*at least 1'),
+        (dict(arch=SMALL | dict(widths=[16, 24, 32, 40.0])), 'arch=.*ints'),
+        (dict(arch=SMALL | dict(mlp_ratios=[0, 1, 1, 1])), 'arch=.*mlp_ratios.*at least 1'),
+        (dict(arch=SMALL | dict(branch_ratio=0.5)), 'branch_ratio=0.5'),
+        (dict(drop_path_rate=1), 'drop_path_rate=1.*below 1'),
+        (dict(drop_path_rate=-0.1), 'drop_path_rate=-0.1.*at least 0'),
+        (dict(output_stride=4), 'output_stride=4.*8, 16 or 32'),
+    ],
+)
+def test_a_bad_argument_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        InceptionNeXt(**options)

@@ -1,0 +1,112 @@
+"""The weights of every net of every peer, from a file, inside a detector of mmdet."""
+
+import random
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from safetensors.torch import save_file
+from torch import nn
+
+from mmblocks import feature_info
+from mmblocks.describe import VARIANTS
+from tests.detecting import build_detector
+from tests.parity import assert_same_maps, randomise
+from tests.weights.pairs import PAIRS, without_wide_layers
+
+
+def build_peer(pair, peer, mmdet_models):
+    """Builds the live peer with weights and statistics that matter."""
+    model = randomise(bare_peer(pair, peer, mmdet_models))
+    model.eval()  # OpenMMLab's returns nothing
+    return model
+
+
+def bare_peer(pair, peer, mmdet_models):
+    """Builds the live peer."""
+    if pair.library == 'mmdet':
+        model = mmdet_models.build(dict(pair.options, type=f'mmdet.{pair.name}'))
+    elif pair.library == 'mmpretrain':
+        model = getattr(peer('mmpretrain.models.backbones'), pair.name)(**pair.options)
+    elif pair.library == 'timm':
+        model = peer('timm').create_model(pair.name, **pair.options)
+    else:
+        model = getattr(peer('torchvision.models'), pair.name)(**pair.options)
+    return without_wide_layers(model)
+
+
+def their_maps(model: nn.Module, taps, x):
+    """What a peer gives, or what its modules of these names give."""
+    if not taps:
+        return model(x)
+    maps = {}
+
+    def keep(name):
+        # What follows may work in place.
+        return lambda module, args, output: maps.__setitem__(name, output.clone())
+
+    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in taps]
+    model(x)
+    for handle in handles:
+        handle.remove()
+    return [maps[name] for name in taps]
+
+
+def save_shuffled(model, path):
+    state_dict = {key: value.contiguous() for key, value in model.state_dict().items()}
+    keys = sorted(state_dict)
+    random.Random(0).shuffle(keys)
+    if path.suffix == '.safetensors':
+        save_file({key: state_dict[key] for key in keys}, path)
+    else:
+        torch.save(dict(state_dict={key: state_dict[key] for key in keys}), path)
+
+
+def detector_cfg(backbone):
+    """A RetinaNet on our backbone and FPN."""
+    channels = [info.channels for info in feature_info(backbone)]
+    return ConfigDict(
+        default_scope='mmdet',
+        model=dict(
+            type='RetinaNet',
+            backbone=dict(backbone, type=f'mmblocks.{backbone["type"]}'),
+            neck=dict(
+                type='mmblocks.FPN', in_channels=channels, out_channels=8, num_outs=len(channels)
+            ),
+            bbox_head=dict(
+                type='RetinaHead',
+                num_classes=2,
+                in_channels=8,
+                feat_channels=8,
+                stacked_convs=1,
+                anchor_generator=dict(
+                    type='AnchorGenerator',
+                    scales=[4],
+                    ratios=[1.0],
+                    strides=[info.stride for info in feature_info(backbone)],
+                ),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize('pair', PAIRS, ids=str)
+def test_a_peers_file_gives_the_peers_maps_in_a_detector(pair, peer, mmdet_models, tmp_path):
+    theirs = build_peer(pair, peer, mmdet_models)
+    path = tmp_path / ('net.safetensors' if pair.library == 'timm' else 'net.pth')
+    save_shuffled(theirs, path)
+    cfg = dict(pair.cfg, init_cfg=dict(type='Pretrained', checkpoint=str(path), min_match=1))
+    detector = build_detector(detector_cfg(cfg), mmdet_models)
+    detector.init_weights()
+    in_channels, size = (1, 32) if cfg['type'] == 'LeNet5' else (3, 64)
+    x = torch.rand(1, in_channels, size, size)
+    with torch.no_grad():
+        backbone = detector.eval().backbone
+        expected = their_maps(theirs, pair.taps, x)
+        assert_same_maps(backbone(x), expected)
+        assert len(detector.extract_feat(x)) == len(backbone.out_channels)
+
+
+def test_every_pair_that_the_readme_names_is_proved():
+    named = {(variant.cfg['type'], peer) for variant in VARIANTS for peer in variant.peers}
+    assert {(pair.cfg['type'], pair.library) for pair in PAIRS} == named
