@@ -48,6 +48,8 @@ class AlexNet(BaseBackbone):
         in_channels: Channels of the images.
         dropout: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -79,9 +81,11 @@ class AlexNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         dropout: float = 0.5,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from mmengine.logging import print_log
@@ -11,10 +11,9 @@ from mmengine.model import Sequential as InitSequential
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.backbones.stitching import ConvSwap, as_swap, insert_plugins, swap_convs
+from mmblocks.backbones.stitchable import StitchableModule
 from mmblocks.layers.checkpoint import checkpoint_block
-from mmblocks.layers.plugins import BEHIND, BESIDE
-from mmblocks.weights.module import FilledTensors, WeightedModule
+from mmblocks.weights.module import FilledTensors
 
 
 class Group(NamedTuple):
@@ -35,7 +34,7 @@ class Group(NamedTuple):
     tap: bool = True
 
 
-class BaseBackbone(WeightedModule):
+class BaseBackbone(StitchableModule):
     """A chain of groups from an image to feature maps; group 0 is the stem.
 
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
@@ -92,32 +91,7 @@ class BaseBackbone(WeightedModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
         self._filled: FilledTensors | None = None
-        self._swap: ConvSwap | None = None
-        self._plugins: tuple[dict, ...] = ()
         self._is_cut = False
-        # Of groups that have no blocks: names of plugins by position.
-        self._group_plugins: dict[int, dict[str, list[str]]] = {}
-
-    def stitch_with(
-        self,
-        conv_cfg: Mapping | None,
-        plugins: Sequence[dict] | None = None,
-        plain_cfg: Mapping | None = None,
-    ) -> Mapping | None:
-        """Takes what a config stitches into the net; `add_groups` does it.
-
-        Args:
-            conv_cfg: The net's argument: convolution layers, or a layer that takes the place of
-                some of them.
-            plugins: The net's argument: modules to insert.
-            plain_cfg: What the net is built with where layers take the place of some convolutions.
-
-        Returns:
-            What the net's convolutions are to be built with.
-        """
-        self._swap = as_swap(conv_cfg)
-        self._plugins = tuple(plugins or ())
-        return conv_cfg if self._swap is None else plain_cfg
 
     def add_groups(
         self, groups: Iterable[Group], classifier: dict[str, nn.Module] | None = None
@@ -152,14 +126,6 @@ class BaseBackbone(WeightedModule):
         self.out_strides = tuple(groups[i].stride for i in self._out_groups)
         self._check_frozen_stages(self.frozen_stages)
         self._freeze_stages()
-
-    def _stitch(self, taps: Sequence[int], cut: bool) -> None:
-        stages = [self._group_names[i] for i in taps]
-        if self._swap is not None:
-            swap_convs(self, stages, self._swap)
-        if self._plugins:
-            whole = insert_plugins(self, stages, self._plugins, cut)
-            self._group_plugins = {taps[stage]: names for stage, names in whole.items()}
 
     def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
         # A negative index counts from the end, which only the whole chain knows.
@@ -199,10 +165,6 @@ class BaseBackbone(WeightedModule):
     def _group(self, i: int) -> list[nn.Module]:
         # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
         return [self.get_submodule(name) for name in self._group_names[i]]
-
-    def _parts(self, i: int) -> list[str]:
-        plugins = self._group_plugins.get(i, {})
-        return [*self._group_names[i], *(name for names in plugins.values() for name in names)]
 
     @property
     def has_classifier(self) -> bool:
@@ -311,12 +273,7 @@ class BaseBackbone(WeightedModule):
         else:
             for module in self._group(i):
                 out = module(out)
-        plugins = self._group_plugins.get(i, {})
-        for name in plugins.get(BESIDE, ()):
-            out = out + self.get_submodule(name)(x)
-        for name in plugins.get(BEHIND, ()):
-            out = self.get_submodule(name)(out)
-        return out
+        return self._run_plugins(i, x, out)
 
     def _classify(self, x: Tensor) -> Tensor:
         for name in self._classifier_names:

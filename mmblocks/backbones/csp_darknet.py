@@ -64,6 +64,8 @@ class CSPDarknet(BaseBackbone):
         in_channels: Channels of the images.
         with_cp: Recompute each convolution's, pooling's and C3's or C2f's activations in backward
             to save memory.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range, or the rows of ``arch_ovewrite`` do not fit
@@ -112,8 +114,10 @@ class CSPDarknet(BaseBackbone):
         block: str = 'C3',
         in_channels: int = 3,
         with_cp: bool = False,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         if arch not in self.arch_settings:
             raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
         if block not in self.blocks:

@@ -58,6 +58,8 @@ class DenseNet(BaseBackbone):
         with_cp: Recompute each dense block in backward to save memory.
         conv_cfg: Convolution layers; None for Conv2d.
         num_classes: Classes of the classifier; -1 for feature maps only.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -93,6 +95,7 @@ class DenseNet(BaseBackbone):
         with_cp: bool = False,
         conv_cfg: dict | None = None,
         num_classes: int = -1,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if not isinstance(bn_size, int) or bn_size < 1:
             raise ValueError(f'bn_size={bn_size!r}: must be an int of at least 1')
@@ -102,6 +105,7 @@ class DenseNet(BaseBackbone):
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         settings = self._settings(arch)
         self.arch = arch
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

@@ -110,6 +110,8 @@ class EfficientNet(BaseBackbone):
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -173,6 +175,7 @@ class EfficientNet(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate={drop_path_rate!r}: must be at least 0 and below 1')
@@ -181,6 +184,9 @@ class EfficientNet(BaseBackbone):
         if init_cfg is None and any(stage.with_se for stage in stages):
             init_cfg = _GATED_INIT_CFG
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(
+            conv_cfg, plugins, plain_cfg=dict(type='mmblocks.Conv2dSamePadding')
+        )
         self.arch = arch
         self.widen_factor = settings.widen_factor
         blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))

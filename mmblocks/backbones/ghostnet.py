@@ -46,6 +46,8 @@ class GhostNet(BaseBackbone):
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Example:
         >>> import torch
@@ -90,8 +92,10 @@ class GhostNet(BaseBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         if width <= 0:
             raise ValueError(f'width={width} of GhostNet must be > 0')
         self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))

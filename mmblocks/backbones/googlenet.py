@@ -79,6 +79,8 @@ class GoogLeNet(BaseBackbone):
         in_channels: Channels of the images.
         dropout: Share of the values in front of the classifier that are zeroed in training.
         dropout_aux: The same for the auxiliary classifiers.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -125,9 +127,11 @@ class GoogLeNet(BaseBackbone):
         in_channels: int = 3,
         dropout: float = 0.2,
         dropout_aux: float = 0.7,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, layers)
         # Names of the auxiliary classifiers by the position of their group in the chain.

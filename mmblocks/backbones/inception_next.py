@@ -61,6 +61,8 @@ class InceptionNeXt(BaseBackbone):
             become dilations, for dense prediction.
         drop_rate: Share of the values in front of the last layer of the classifier that are
             zeroed in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -101,6 +103,7 @@ class InceptionNeXt(BaseBackbone):
         in_channels: int = 3,
         output_stride: int = 32,
         drop_rate: float = 0.0,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate={drop_path_rate!r}: must be at least 0 and below 1')
@@ -108,6 +111,7 @@ class InceptionNeXt(BaseBackbone):
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.arch = arch
         # Each stage: its downsampling, which the first does not have, and its blocks.
         strides = [stride for i in maps for stride in (2 if i else 1, 1)]

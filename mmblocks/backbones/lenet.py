@@ -42,6 +42,8 @@ class LeNet5(BaseBackbone):
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each group's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Xavier, as the tanh needs.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range; or, when running, the classifier got images
@@ -77,9 +79,11 @@ class LeNet5(BaseBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         out_indices = outputs_with_classifier(num_classes, out_indices, 2)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)

@@ -50,6 +50,8 @@ class MobileNetV1(BaseBackbone):
             become dilations, for dense prediction.
         head_conv: Add the 1x1 convolution of timm's ``mobilenetv1_100h`` as a sixth group, 5,
             which then is an output by default in place of 4.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -85,12 +87,14 @@ class MobileNetV1(BaseBackbone):
         in_channels: int = 3,
         output_stride: int = 32,
         head_conv: bool = False,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if widen_factor <= 0:
             raise ValueError(f'widen_factor={widen_factor} of MobileNetV1 must be > 0')
         if out_indices is None:
             out_indices = (1, 2, 3, 5 if head_conv else 4)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.widen_factor = widen_factor
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         strides = [s.stride if j == 0 else 1 for s in self.stages for j in range(s.num_blocks)]

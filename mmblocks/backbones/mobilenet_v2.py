@@ -55,6 +55,8 @@ class MobileNetV2(BaseBackbone):
         fix_stem_head: Leave the widths of stem and ``conv2`` and the depths of the first and
             last stage as they are at factors of 1. With it, factors of 1.1 and 1.2 (wide, deep)
             make timm's ``mobilenetv2_110d``; 1.2 and 1.4 its ``mobilenetv2_120d``.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -95,12 +97,14 @@ class MobileNetV2(BaseBackbone):
         output_stride: int = 32,
         deepen_factor: float = 1.0,
         fix_stem_head: bool = False,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         for name, factor in (('widen_factor', widen_factor), ('deepen_factor', deepen_factor)):
             if factor <= 0:
                 raise ValueError(f'{name}={factor} of MobileNetV2 must be > 0')
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         ends_factor = 1.0 if fix_stem_head else widen_factor
         stem_channels = make_divisible(self.stem_channels * ends_factor, 8)
         head_channels = make_divisible(self.head_channels * max(1.0, ends_factor), 8)

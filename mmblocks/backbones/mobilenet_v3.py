@@ -112,6 +112,8 @@ class MobileNetV3(BaseBackbone):
             become dilations, for dense prediction.
         act_cfg: Activation of every convolution outside the squeeze-and-excitations; default:
             the paper's, ReLU or HSwish by block.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -147,6 +149,7 @@ class MobileNetV3(BaseBackbone):
         in_channels: int = 3,
         output_stride: int = 32,
         act_cfg: dict | None = None,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if arch not in self.arch_settings:
             raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
@@ -160,6 +163,7 @@ class MobileNetV3(BaseBackbone):
         if out_indices is None:
             out_indices = _last_of_each_stride(strides)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.arch = arch
         self.add_groups(
             self._groups(

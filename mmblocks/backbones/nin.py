@@ -59,6 +59,8 @@ class NIN(BaseBackbone):
         in_channels: Channels of the images.
         dropout: Share of the values in front of the last mlpconv layers that a net with
             classifier zeroes in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -100,12 +102,14 @@ class NIN(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         dropout: float = 0.5,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if arch not in self.arch_settings:
             raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
         stages = self.arch_settings[arch]
         out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.arch = arch
         cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, dropout if num_classes > 0 else 0.0)
         groups = list(plain_groups(stages, in_channels, cfgs))

@@ -62,6 +62,8 @@ class PreActSEResNet(BaseBackbone):
         output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
             become dilations, for dense prediction.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -105,6 +107,7 @@ class PreActSEResNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         output_stride: int = 32,
         drop_rate: float = 0.0,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if depth not in self.arch_settings:
             raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
@@ -114,6 +117,7 @@ class PreActSEResNet(BaseBackbone):
             raise ValueError(f'se_ratio={se_ratio!r}: must be at least 1, or None for none')
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         stem_layers = self.stem_settings[stem]
         stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)

@@ -14,7 +14,6 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.pretrained import given_init_cfg
 from mmblocks.backbones.resnet_layouts import resnet_layouts
-from mmblocks.layers.plugins import Plugin, parse_plugins
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
 from mmblocks.weights.renaming import accept_layouts
 
@@ -119,6 +118,7 @@ class ResNet(BaseBackbone):
         own_init = init_cfg is None and pretrained is None
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         self.block, stage_blocks = self.arch_settings[depth]
         if not 1 <= num_stages <= len(stage_blocks):
@@ -149,7 +149,6 @@ class ResNet(BaseBackbone):
                 stages=stages,
                 avg_down=avg_down,
                 dcn=dcn,
-                plugins=parse_plugins(plugins, num_stages, self.block.positions),
                 block_args=block_args,
             )
         )
@@ -170,7 +169,6 @@ class ResNet(BaseBackbone):
         stages: list[_Stage],
         avg_down: bool,
         dcn: dict | None,
-        plugins: list[Plugin],
         block_args: dict[str, Any],
     ) -> Iterator[Group]:
         stride = 4
@@ -180,7 +178,6 @@ class ResNet(BaseBackbone):
                 block_args,
                 dilation=stage.dilation,
                 dcn=dcn if stage.with_dcn else None,
-                plugins=[plugin for plugin in plugins if plugin.stages[i]],
                 **self.block_options(stage.planes),
             )
             out_channels = stage.planes * self.block.expansion

@@ -63,6 +63,8 @@ class SENet(BaseBackbone):
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -110,6 +112,7 @@ class SENet(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         drop_rate: float = 0.2,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if depth not in self.arch_settings:
             raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
@@ -123,6 +126,7 @@ class SENet(BaseBackbone):
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, arch, base_channels, se_ratio, layers)

@@ -67,6 +67,8 @@ class ShuffleNetV2(BaseBackbone):
         with_cp: Recompute each unit's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or
@@ -101,8 +103,10 @@ class ShuffleNetV2(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         if widen_factor not in self.widths:
             raise ValueError(
                 f'widen_factor={widen_factor!r} of ShuffleNetV2: there are '

@@ -67,6 +67,8 @@ class SqueezeNet(BaseBackbone):
         init_cfg: MMEngine's initialisation config; default: Kaiming.
         in_channels: Channels of the images.
         dropout: Share of the values in front of the classifier that are zeroed in training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -107,11 +109,13 @@ class SqueezeNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         dropout: float = 0.5,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if version not in self.arch_settings:
             raise ValueError(f'version={version!r}: must be one of {list(self.arch_settings)}')
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.version = version
         stages = self.arch_settings[version]
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))

@@ -20,6 +20,7 @@ from mmblocks.layers.plugins import (
     check_stages,
     parse_plugins,
 )
+from mmblocks.layers.same_padding import Conv2dSamePadding
 
 _KERNELS: dict[str, Callable[[nn.Conv2d], bool]] = {
     'spatial': lambda conv: max(conv.kernel_size) > 1,
@@ -102,13 +103,15 @@ def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Modul
     layer = find_layer(cfg['type'], argument='conv_cfg')
     accepted = inspect.signature(layer.__init__).parameters
     same = tuple(d * (k // 2) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+    # One that pads by itself says that it pads nothing.
+    padding = same if isinstance(conv, Conv2dSamePadding) else conv.padding
     # What the layer has to be told, and where it may be left untold.
     told = dict(
         in_channels=(conv.in_channels, False),
         out_channels=(conv.out_channels, conv.out_channels == conv.in_channels),
         kernel_size=(conv.kernel_size, True),
         stride=(conv.stride, conv.stride == (1, 1)),
-        padding=(conv.padding, conv.padding == same),
+        padding=(padding, padding == same),
         dilation=(conv.dilation, conv.dilation == (1, 1)),
         # A layer that keeps the channels by nature may be a depthwise one.
         groups=(
@@ -162,10 +165,7 @@ def insert_plugins(
     """
     blocks = [list(_blocks(backbone, names)) for names in stages]
     bare = [not any(BEHIND in block.plugin_places for _, block in found) for found in blocks]
-    positions = dict.fromkeys(
-        position for found in blocks for _, block in found for position in block.plugin_places
-    )
-    known = tuple(sorted({*positions, *((BEHIND, BESIDE) if any(bare) else ())}))
+    known = plugin_positions(backbone, stages)
     parsed = parse_plugins(plugins, len(stages), known, at_least=cut)
     shapes = trace(backbone)
     whole: dict[int, dict[str, list[str]]] = {}
@@ -190,9 +190,21 @@ def insert_plugins(
     return whole
 
 
+def plugin_positions(backbone: nn.Module, stages: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Gives the positions that plugins can have in a net.
+
+    Args:
+        backbone: The net.
+        stages: The names of each stage's modules.
+    """
+    blocks = [block for names in stages for _, block in _blocks(backbone, names)]
+    inner = {position for block in blocks for position in block.plugin_places}
+    return (*sorted(inner - {BEHIND, BESIDE}), BEHIND, BESIDE)
+
+
 def _blocks(backbone: nn.Module, names: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
     for name in names:
-        for path, module in backbone.get_submodule(name).named_modules(name):
+        for path, module in backbone.get_submodule(name).named_modules(prefix=name):
             if getattr(module, 'plugin_places', None):
                 yield path, module
 
@@ -221,7 +233,10 @@ def _insert(
             continue
         before, after = shapes[f'{path}.{places[position]}' if places[position] else path]
         names = add_plugins(block, here, position, _place(before, after, position))
-        target.register_forward_hook(_Stitched(block, tuple(names), position == BESIDE))
+        if position not in (BEHIND, BESIDE) and hasattr(block, 'run_behind'):
+            block.run_behind(position, names)
+        else:
+            target.register_forward_hook(_Stitched(block, tuple(names), position == BESIDE))
         used |= {id(plugin) for plugin in here}
     return used
 

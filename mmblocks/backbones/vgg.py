@@ -58,6 +58,8 @@ class VGG(BaseBackbone):
         with_cp: Recompute each stage's activations in backward to save memory.
         dropout: Share of the values behind the classifier's first two layers that are zeroed in
             training.
+        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
+            README.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -100,6 +102,7 @@ class VGG(BaseBackbone):
         in_channels: int = 3,
         with_cp: bool = False,
         dropout: float = 0.5,
+        plugins: Sequence[dict] | None = None,
     ) -> None:
         if depth not in self.arch_settings:
             raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
@@ -115,6 +118,7 @@ class VGG(BaseBackbone):
                 f'num_stages={num_stages}: the classifier of num_classes={num_classes} needs 5'
             )
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
+        conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))

@@ -119,36 +119,37 @@ class AKConv(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples the map at the points and convolves what was found."""
-        samples = self._sample(x, self.p_conv(x))
+        offsets = self.p_conv(x)
+        samples = self._sample(x, offsets)
         conv, *layers = self.conv
-        # Points are channels here: the same products as those of a kernel over points in a
-        # column, and nothing has to be copied to put them there.
-        out = F.conv2d(samples, conv.weight.flatten(1)[..., None, None], conv.bias)
+        # The kernel over points in a column, written as one over points as channels: the samples
+        # lie in memory as that one wants them.
+        kernel = conv.weight.flatten(1).unsqueeze(2)
+        out = F.conv1d(samples.flatten(1, 2), kernel, conv.bias).unflatten(2, offsets.shape[2:])
         for layer in layers:
             out = layer(out)
         return out
 
     def _sample(self, x: Tensor, offsets: Tensor) -> Tensor:
-        """Reads ``x`` at every point: (N, C, H, W) to (N, C * points, out height, out width)."""
+        """Reads ``x`` at every point: (N, C, H, W) to (N, C, points, output pixels)."""
         height, width = x.shape[-2:]
-        out_height, out_width = offsets.shape[-2:]
         # A half's steps are too coarse for places in a large map.
         dtype = torch.promote_types(x.dtype, torch.float32)
-        rows, columns = offsets.to(dtype).split(self.num_points, dim=1)
+        rows, columns = offsets.to(dtype).unflatten(1, (2, self.num_points)).unbind(1)
         points = torch.arange(self.num_points, device=x.device).view(-1, 1, 1)
         points_per_row = round(math.sqrt(self.num_points))
-        down = torch.arange(out_height, device=x.device).view(-1, 1) * self.stride[0]
-        right = torch.arange(out_width, device=x.device) * self.stride[1]
+        down = torch.arange(offsets.shape[2], device=x.device).view(-1, 1) * self.stride[0]
+        right = torch.arange(offsets.shape[3], device=x.device) * self.stride[1]
         rows = rows + (points // points_per_row + down)
         columns = columns + (points % points_per_row + right)
         # Counted from the pixels' edges (align_corners=False), so that a map of one row or column
         # is no division by zero. The border stays where it is: at the outermost pixels' centres.
-        grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
-        samples = F.grid_sample(
-            x.to(dtype), grid.flatten(1, 2), padding_mode='border', align_corners=False
+        grid = torch.stack(
+            [(2 * columns.flatten(2) + 1) / width - 1, (2 * rows.flatten(2) + 1) / height - 1],
+            dim=-1,
         )
-        return samples.to(x.dtype).reshape(
-            len(x), self.in_channels * self.num_points, out_height, out_width
+        return F.grid_sample(x.to(dtype), grid, padding_mode='border', align_corners=False).to(
+            x.dtype
         )
 
 

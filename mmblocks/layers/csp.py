@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from mmengine.model import BaseModule, ModuleList, Sequential
@@ -11,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 def spatial_conv(
@@ -79,6 +81,8 @@ class DarknetBottleneck(BaseModule):
         torch.Size([1, 16, 8, 8])
     """
 
+    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
+
     def __init__(
         self,
         in_channels: int,
@@ -134,6 +138,8 @@ class C3(BaseModule):
         >>> C3(16, 24, num_blocks=2)(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 24, 8, 8])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,
@@ -195,6 +201,8 @@ class C2f(BaseModule):
         >>> C2f(16, 24, num_blocks=2)(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 24, 8, 8])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,

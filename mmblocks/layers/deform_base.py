@@ -34,7 +34,7 @@ class DeformConvBase(nn.Module):
         backend: 'auto', 'mmcv' or 'torch'.
     """
 
-    #: Maps per tap that the layer's own ``conv_offset`` makes; 0 if it has none.
+    # Maps per tap that the layer's own ``conv_offset`` makes; 0 if it has none.
     own_maps: ClassVar[int] = 0
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
@@ -11,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.checkpoint import checkpoint_block
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 class DenseLayer(BaseModule):
@@ -39,6 +40,8 @@ class DenseLayer(BaseModule):
         >>> layer([torch.rand(1, 4, 6, 6), torch.rand(1, 8, 6, 6)]).shape
         torch.Size([1, 8, 6, 6])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
 
     def __init__(
         self,
@@ -107,6 +110,8 @@ class DenseBlock(BaseModule):
         torch.Size([1, 40, 6, 6])
     """
 
+    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
+
     def __init__(
         self,
         num_layers: int,
@@ -124,8 +129,9 @@ class DenseBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Gives the input and every layer's maps, joined."""
         features = [x]
-        for layer in self.children():
-            features.append(layer(features))
+        for name, layer in self.named_children():
+            if name.startswith('denselayer'):  # and not a plugin
+                features.append(layer(features))
         return torch.cat(features, dim=1)
 
 

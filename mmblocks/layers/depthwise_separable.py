@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor
+
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 class DepthwiseSeparableConv(BaseModule):
@@ -31,6 +35,12 @@ class DepthwiseSeparableConv(BaseModule):
         >>> DepthwiseSeparableConv(16, 32, stride=2)(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 32, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'act1',
+        'after_conv2': 'act2',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 
 
@@ -43,6 +46,12 @@ class EdgeResidual(BaseModule):
         >>> EdgeResidual(16, 24, 96, stride=2)(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 24, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 @MODELS.register_module()
@@ -32,6 +36,8 @@ class FireModule(BaseModule):
         >>> FireModule(96, 16, 64, 64)(torch.rand(2, 96, 8, 8)).shape
         torch.Size([2, 128, 8, 8])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'squeeze_activation', **AROUND_BLOCK}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
@@ -10,6 +11,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
 
 
@@ -91,6 +93,12 @@ class GhostBottleneck(BaseModule):
         >>> block(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 24, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'ghost1',
+        'after_conv2': 'ghost2',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 class Inception(BaseModule):
@@ -36,6 +39,8 @@ class Inception(BaseModule):
         >>> Inception(192, 64, 96, 128, 16, 32, 32)(torch.rand(1, 192, 8, 8)).shape
         torch.Size([1, 256, 8, 8])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,

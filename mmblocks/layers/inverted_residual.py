@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 
 
@@ -42,6 +45,13 @@ class InvertedResidual(BaseModule):
         >>> block(torch.rand(1, 16, 8, 8)).shape
         torch.Size([1, 24, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'expand_conv',
+        'after_conv2': 'depthwise_conv',
+        'after_conv3': 'linear_conv',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
@@ -11,6 +12,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from mmblocks.layers.inception_dwconv import InceptionDWConv2d
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 class MetaNeXtBlock(BaseModule):
@@ -40,6 +42,8 @@ class MetaNeXtBlock(BaseModule):
         >>> MetaNeXtBlock(64)(torch.rand(1, 64, 8, 8)).shape
         torch.Size([1, 64, 8, 8])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'token_mixer', **AROUND_BLOCK}
 
     def __init__(
         self,

@@ -15,6 +15,8 @@ from mmblocks.layers.lookup import find_layer
 
 _KEYS = ('cfg', 'stages', 'position', 'init')
 BESIDE, BEHIND = 'parallel', 'after_block'
+# Where plugins can go around a block: to the block itself.
+AROUND_BLOCK = {BEHIND: '', BESIDE: ''}
 
 
 class Plugin(NamedTuple):

@@ -10,6 +10,7 @@ from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor
 
+from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.residual import ConvSpec
 from mmblocks.layers.se_layer import SEModule
 
@@ -117,6 +118,12 @@ class PreActBasicBlock(PreActBlock):
         torch.Size([1, 32, 4, 4])
     """
 
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        **AROUND_BLOCK,
+    }
+
     def conv_specs(
         self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
     ) -> Sequence[ConvSpec]:
@@ -138,6 +145,12 @@ class PreActBottleneck(PreActBlock):
     """
 
     expansion = 4
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        'after_conv3': 'conv3',
+        **AROUND_BLOCK,
+    }
 
     def conv_specs(
         self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int

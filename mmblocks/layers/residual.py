@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.lookup import find_layer
-from mmblocks.layers.plugins import Place, Plugin, add_plugins
+from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 
 
@@ -40,7 +40,6 @@ class ResidualBlock(BaseModule):
         norm_cfg: Norm layers; None for BN.
         dcn: Deformable convolution in place of the block's last 3x3: ``type`` and arguments.
             With ``fallback_on_stride=True`` a 3x3 with stride > 1 stays a plain convolution.
-        plugins: Plugins of the block's stage.
         zero_init_residual: Start with the last norm's weight at 0, so with an identity block.
         width: Channels of the inner convolutions of a Bottleneck; ``planes`` if left out.
         groups: Groups of a Bottleneck's 3x3, as in ResNeXt.
@@ -52,7 +51,7 @@ class ResidualBlock(BaseModule):
     """
 
     expansion: ClassVar[int] = 1
-    positions: ClassVar[tuple[str, ...]] = ()
+    plugin_places: ClassVar[dict[str, str]] = AROUND_BLOCK
 
     def __init__(
         self,
@@ -65,7 +64,6 @@ class ResidualBlock(BaseModule):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         dcn: dict | None = None,
-        plugins: Sequence[Plugin] = (),
         zero_init_residual: bool = False,
         width: int | None = None,
         groups: int = 1,
@@ -80,14 +78,22 @@ class ResidualBlock(BaseModule):
             norm_name, norm = build_norm_layer(norm_cfg, spec.out_channels, postfix=i)
             self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
             self.add_module(norm_name, norm)
-            place = Place(spec.out_channels, spec.out_channels)
-            plugin_names = add_plugins(self, plugins, f'after_conv{i}', place)
-            self._steps.append((f'conv{i}', norm_name, plugin_names))
+            self._steps.append((f'conv{i}', norm_name, []))
         self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio) if se_ratio else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         if zero_init_residual:
             self.init_cfg = dict(type='Constant', val=0, override=dict(name=norm_name))
+
+    def run_behind(self, position: str, names: Sequence[str]) -> None:
+        """Runs submodules behind a convolution with its norm and activation.
+
+        Args:
+            position: Such as 'after_conv2'.
+            names: Names of the submodules, in order.
+        """
+        _, _, behind = self._steps[int(position.removeprefix('after_conv')) - 1]
+        behind.extend(names)
 
     def conv_specs(
         self,
@@ -136,7 +142,11 @@ class BasicBlock(ResidualBlock):
     """
 
     expansion = 1
-    positions = ('after_conv1', 'after_conv2')
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        **AROUND_BLOCK,
+    }
 
     def conv_specs(
         self,
@@ -166,7 +176,12 @@ class Bottleneck(ResidualBlock):
     """
 
     expansion = 4
-    positions = ('after_conv1', 'after_conv2', 'after_conv3')
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        'after_conv3': 'conv3',
+        **AROUND_BLOCK,
+    }
 
     def conv_specs(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from mmblocks.layers.channel_shuffle import channel_shuffle
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.layers.plugins import AROUND_BLOCK
 
 
 class ShuffleUnit(BaseModule):
@@ -41,6 +44,13 @@ class ShuffleUnit(BaseModule):
         >>> ShuffleUnit(24, 240, groups=3, stride=2)(torch.rand(1, 24, 8, 8)).shape
         torch.Size([1, 240, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'g_conv_1x1_compress',
+        'after_conv2': 'depthwise_conv3x3_bn',
+        'after_conv3': 'g_conv_1x1_expand',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,
@@ -114,6 +124,13 @@ class ShuffleUnitV2(BaseModule):
         >>> ShuffleUnitV2(24, 116, stride=2)(torch.rand(1, 24, 8, 8)).shape
         torch.Size([1, 116, 4, 4])
     """
+
+    plugin_places: ClassVar[dict[str, str]] = {
+        'after_conv1': 'branch2.0',
+        'after_conv2': 'branch2.1',
+        'after_conv3': 'branch2.2',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,
