@@ -17,6 +17,7 @@ import mmblocks
 from mmblocks.catalog import build_on_meta
 from mmblocks.engine import find_config
 from mmblocks.swap import swap_backbone
+from mmblocks.weights.preprocessing import known_preprocessing
 from tests.backbones.nets import NETS
 from tests.detecting import assert_it_trains, batch, build_detector
 
@@ -92,8 +93,18 @@ def test_a_coco_config_changes_nothing_but_backbone_neck_and_weights(path):
     assert own['_base_'].startswith('mmdet::')
     assert own['custom_imports'] == dict(imports=['mmblocks'])
     heads = {'rpn_head', 'roi_head'} if path.name in WITH_OWN_STRIDES else set()
-    assert own['model'].keys() == {'backbone', 'neck', *heads}
+    images = {'data_preprocessor'} & own['model'].keys()
+    assert own['model'].keys() == {'backbone', 'neck', *heads, *images}
     assert own['model']['neck'].keys() <= {'in_channels', 'start_level'}
+
+
+@every_coco_config
+def test_images_change_where_the_weights_take_others_than_the_base_gives(path):
+    base = Config.fromfile(get_base(path)).model.data_preprocessor
+    takes = known_preprocessing(weights(path)['checkpoint']).as_options() if weights(path) else {}
+    changed = {key: value for key, value in takes.items() if base[key] != value}
+    assert own_text(path)['model'].get('data_preprocessor') == (takes if changed else None)
+    assert bool(changed) == ('googlenet' in path.name)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +183,8 @@ def test_the_weights_have_a_place_for_every_tensor_of_the_backbone(path, peer):
     unbuilt = dict(ShuffleNetV2='layers.3.', EfficientNet='layers.6.')
     prefix = unbuilt.get(type(ours).__name__, 'none')
     assert [key for key in unexpected if not key.startswith(prefix)] == []
-    images = [model.data_preprocessor[key] for key in ('mean', 'std', 'bgr_to_rgb')]
-    assert images == [[123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True]
+    images = known_preprocessing(init_cfg['checkpoint']).as_options()
+    assert {key: model.data_preprocessor[key] for key in images} == images
 
 
 def torchvision_names():

@@ -225,7 +225,7 @@ def test_the_report_says_what_changed():
             FCOS_CAFFE,
             dict(MOBILENET, init_cfg=WEIGHTS),
             '',
-            r'images as BGR with mean=\[102\.9801, .*hold that against the new weights',
+            r'images as BGR with mean 102\.98, .*hold that against the new weights',
         ),
         (
             RETINANET,
@@ -243,6 +243,100 @@ def test_what_may_go_wrong_in_training_is_warned_of(base, backbone, text, expect
 def test_what_is_in_order_is_not_warned_of():
     assert swap_backbone(RETINANET, dict(MOBILENET, init_cfg=WEIGHTS)).warnings == []
     assert swap_backbone(FCOS_CAFFE, MOBILENET).warnings == []
+
+
+def starting_from(checkpoint):
+    return dict(RESNET, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+
+
+SOFT_TEACHER = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+RGB = [[123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True]
+BGR = [[103.53, 116.28, 123.675], [1.0, 1.0, 1.0], False]
+
+
+@pytest.mark.parametrize(
+    ('base', 'checkpoint', 'images', 'differing'),
+    [
+        (FCOS_CAFFE, 'torchvision://resnet18', RGB, 'mean, std and channel order'),
+        (RETINANET, 'open-mmlab://detectron2/resnet50_caffe', BGR, 'mean, std and channel order'),
+        (RETINANET, 'torchvision://googlenet', [[127.5] * 3, [127.5] * 3, True], 'mean and std'),
+        # Bases that do not normalise, and that divide by the deviation but keep BGR.
+        ('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py', 'open-mmlab://resnet18_v1c', RGB, 'mean, '),
+        ('mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', 'mmcls://resnet18', RGB, 'mean, std and'),
+    ],
+)
+def test_known_weights_get_the_images_that_they_were_trained_on(
+    base, checkpoint, images, differing, tmp_path
+):
+    swap = swap_backbone(base, starting_from(checkpoint))
+    old = Config.fromfile(find_config(base)).model.data_preprocessor
+    mean, std, bgr_to_rgb = images
+    changed = dict(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb)
+    assert loaded(swap, tmp_path).model.data_preprocessor == dict(old, **changed)
+    assert f'# What the weights were trained on; the base has another {differing}' in swap.text
+    *_, before, after = map(str.split, swap.report.splitlines())
+    assert (before[0], after[0]) == ('images', '->')
+    assert after[1] == ('RGB' if bgr_to_rgb else 'BGR')
+    assert swap.warnings == []
+
+
+@pytest.mark.parametrize(
+    ('base', 'checkpoint', 'said'),
+    [
+        (RETINANET, 'torchvision://resnet18', '57.375, unchanged'),
+        # The same but for the last digits.
+        (FCOS_CAFFE, 'open-mmlab://detectron2/resnet50_caffe', 'std 1, unchanged'),
+        (RETINANET, 'x.pth', 'unchanged; not known how the weights were trained'),
+    ],
+)
+def test_images_that_are_right_or_may_be_stay(base, checkpoint, said):
+    swap = swap_backbone(base, starting_from(checkpoint))
+    assert 'data_preprocessor' not in swap.text
+    *_, line = swap.report.splitlines()
+    assert line.startswith('images ')
+    assert line.endswith(said)
+
+
+def test_without_weights_nothing_is_said_of_images():
+    assert 'images' not in swap_backbone(FCOS_CAFFE, RESNET).report
+    assert 'data_preprocessor' not in swap_backbone(FCOS_CAFFE, RESNET).text
+
+
+def test_both_data_preprocessors_of_a_semi_supervised_detector_change(tmp_path, mmdet_models):
+    cfg = loaded(swap_backbone(SOFT_TEACHER, starting_from('torchvision://resnet18')), tmp_path)
+    outer, inner = cfg.model.data_preprocessor, cfg.model.detector.data_preprocessor
+    assert outer.type == 'MultiBranchDataPreprocessor'
+    for part in (outer.data_preprocessor, inner):
+        assert [part.mean, part.std, part.bgr_to_rgb] == RGB
+    cfg.model.detector.backbone.init_cfg = None
+    built = build_detector(cfg, mmdet_models).data_preprocessor.data_preprocessor
+    assert built.mean.flatten().tolist() == pytest.approx(RGB[0])
+
+
+def test_a_base_that_turns_rgb_round_is_turned_back(tmp_path):
+    text = 'model = dict(data_preprocessor=dict(bgr_to_rgb=False, rgb_to_bgr=True, std=[1.0]))'
+    base = write_base(tmp_path, text)
+    cfg = loaded(swap_backbone(base, starting_from('torchvision://resnet18'), tmp_path), tmp_path)
+    part = cfg.model.data_preprocessor
+    assert [part.mean, part.std, part.bgr_to_rgb, part.rgb_to_bgr] == [*RGB, False]
+
+
+def test_a_base_that_normalises_in_its_pipeline_is_warned_of(tmp_path):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Normalize', mean=[0], std=[1])]
+    text = (
+        'model = dict(data_preprocessor=dict(mean=None, std=None))\n'
+        f'train_dataloader = dict(dataset=dict(pipeline={pipeline}))'
+    )
+    base = write_base(tmp_path, text)
+    swap = swap_backbone(base, starting_from('torchvision://googlenet'), tmp_path)
+    assert 'data_preprocessor' not in swap.text
+    (warning,) = swap.warnings
+    assert 'torchvision://googlenet expects images as RGB with mean 127.5 and std 127.5' in warning
+
+
+def test_grey_images_are_left_alone():
+    grey = dict(starting_from('torchvision://googlenet'), in_channels=1)
+    assert 'data_preprocessor' not in swap_backbone(RETINANET, grey).text
 
 
 @pytest.mark.parametrize(

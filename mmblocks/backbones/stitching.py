@@ -131,7 +131,9 @@ def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Modul
                 f'{name}; choose others with stages or kernels'
             )
     try:
-        return layer(**options)
+        new = layer(**options)
+        new.replaces = str(conv)
+        return new
     except ValueError as error:
         raise ValueError(
             f'conv_cfg: {layer.__name__} cannot take the place of {path}, {conv}: {error}'
@@ -260,7 +262,6 @@ class _Stitched:
         return output
 
 
-@torch.no_grad()
 def trace(backbone: nn.Module, image_size: int = 224) -> dict[str, tuple[torch.Size, torch.Size]]:
     """Gives the shapes of what each module of a net takes and gives, from a run without numbers.
 
@@ -272,8 +273,20 @@ def trace(backbone: nn.Module, image_size: int = 224) -> dict[str, tuple[torch.S
         Shapes of input and output by the name of the module; of modules that take one tensor and
         give one.
     """
-    # Hooks that are there already belong to the original.
-    twin = copy.deepcopy(backbone).to('meta').eval()
+    try:
+        return _trace(backbone, image_size, 'meta')
+    except Exception:  # compiled operators have no form without numbers
+        return _trace(backbone, image_size, 'cpu')
+
+
+@torch.no_grad()
+def _trace(
+    backbone: nn.Module, image_size: int, device: str
+) -> dict[str, tuple[torch.Size, torch.Size]]:
+    twin = copy.deepcopy(backbone).to_empty(device=device).eval()
+    if device != 'meta':
+        for tensor in twin.state_dict().values():
+            tensor.zero_()
     shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -287,7 +300,7 @@ def trace(backbone: nn.Module, image_size: int = 224) -> dict[str, tuple[torch.S
         if name:
             module.register_forward_hook(note(name))
     channels = next(m.in_channels for m in twin.modules() if hasattr(m, 'in_channels'))
-    x = torch.empty(1, channels, image_size, image_size, device='meta')
+    x = torch.empty(1, channels, image_size, image_size, device=device)
     for i in range(len(twin._group_names)):
         x = twin._run_group(i, x)
     return shapes

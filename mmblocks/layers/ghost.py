@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule, Sequential
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.make_divisible import make_divisible
@@ -15,6 +16,7 @@ from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
 
 
+@MODELS.register_module()
 class GhostModule(BaseModule):
     """Half the maps by convolution, the rest from them by a cheap depthwise one.
 
@@ -68,6 +70,7 @@ class GhostModule(BaseModule):
         return out[:, : self.out_channels]
 
 
+@MODELS.register_module()
 class GhostBottleneck(BaseModule):
     """Two ghost modules with a strided depthwise convolution between, beside a shortcut.
 

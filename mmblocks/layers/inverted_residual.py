@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
@@ -13,6 +14,7 @@ from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 
 
+@MODELS.register_module()
 class InvertedResidual(BaseModule):
     """Expansion, depthwise convolution and a linear projection, beside a shortcut.
 

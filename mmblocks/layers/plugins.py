@@ -160,7 +160,7 @@ def add_plugins(
                 f"in cfg=dict(type={plugin.cfg['type']!r}, postfix='1')"
             )
         # Weights of the plain net have none for it.
-        layer.is_plugin = True
+        layer.is_plugin, layer.position = True, position
         block.add_module(name, layer)
         names.append(name)
     return names

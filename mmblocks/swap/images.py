@@ -50,9 +50,9 @@ class Images(NamedTuple):
             return []
         given = 'as in the base' if self.given is None else str(self.given)
         if self.changes:
-            return [given, f'-> {self.wanted}, as {self.source} was trained']
+            return [given, f'-> {self.wanted}, as the weights were trained']
         if self.wanted is None:
-            return [f'{given}, unchanged; not known how {self.source} was trained']
+            return [f'{given}, unchanged; not known how the weights were trained']
         return [f'{given}, unchanged']
 
     def warning(self) -> str:

@@ -64,6 +64,10 @@ def load_pretrained(
     return report
 
 
+class TooFewFound(UserError):
+    """Too few of a module's tensors are in some weights."""
+
+
 class Fitted(NamedTuple):
     """Weights that were found to be a module's.
 
@@ -219,7 +223,7 @@ def _check(report: LoadReport, names: list[str], min_match: float) -> None:
         name, given, wanted = report.mismatched[0]
         sizes = f'{name} is {given} there and {wanted} here'
     if report.share < min_match:
-        raise UserError(
+        raise TooFewFound(
             f'{report.source}: only {len(report.matched)} of {report.wanted} tensors of '
             f'{report.module} found weights ({report.share:.0%}; min_match={min_match:g}). '
             f'{looks_like(names)}' + (f' ({sizes})' if sizes else '')

@@ -1,0 +1,225 @@
+"""Weights of one library under the names of another."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mmblocks.errors import UserError, did_you_mean
+from mmblocks.weights.files import read_checkpoint, weights
+from mmblocks.weights.inverting import CannotBeWritten, invert_keys
+from mmblocks.weights.loading import fit_weights
+from mmblocks.weights.renaming import Layout, rename_keys
+from mmblocks.weights.report import LoadReport, listed
+
+OURS = 'mmblocks'
+
+
+class Conversion(NamedTuple):
+    """Weights under other names.
+
+    Attributes:
+        state_dict: Names there and tensors, in the order of the module's own.
+        target: Whose names they are.
+        report: What of the source has found its place in the module.
+        left_out: Names in the source, without its prefix, that the module has no place for.
+        unwritten: Names of the module's tensors that the target's file has no place for.
+    """
+
+    state_dict: dict[str, Tensor]
+    target: str
+    report: LoadReport
+    left_out: tuple[str, ...]
+    unwritten: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Says it in a few lines; those that are empty are left out."""
+        report = self.report
+        under = f' under {report.prefix}' if report.prefix else ''
+        lines = (
+            ('missing in the source', report.missing + report.added),
+            ('left out, as the net has no place for them', self.left_out),
+            (f'left out, as {self.target} has no place for them', self.unwritten),
+        )
+        return '\n'.join(
+            [
+                f'{report.module} from {report.source}',
+                f'  names      {report.layout or OURS}{under} -> {self.target}',
+                f'  tensors    {len(self.state_dict)} written'
+                + (f', {report.others} of other parts left out' if report.others else ''),
+                *(f'  {len(names)} {what}: {listed(names)}' for what, names in lines if names),
+            ]
+        )
+
+
+def convert_weights(
+    module: nn.Module,
+    source: str,
+    to: str = OURS,
+    libraries: Collection[str] = (),
+    prefix: str | None = None,
+) -> Conversion:
+    """Reads weights of a net in any layout that it loads, and names them as another one does.
+
+    Args:
+        module: The net, all of it; also on the meta device. Its own weights may change.
+        source: As :func:`load_pretrained`'s ``checkpoint``.
+        to: ``'mmblocks'``, one of ``libraries``, or the full name of a layout of theirs.
+        libraries: Libraries that have this net. One that no layout of the net is for has our
+            names.
+        prefix: What the names of the net's weights begin with in the source; default: found.
+
+    Returns:
+        The tensors as they are in the source, under their new names.
+
+    Raises:
+        UserError: The source cannot be read or is not of this net, or the net cannot be written
+            in this layout.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from mmblocks import ResNet
+        >>> with tempfile.NamedTemporaryFile(suffix='.pth') as file:
+        ...     torch.save(ResNet(18).state_dict(), file.name)
+        ...     conversion = convert_weights(ResNet(18), file.name, 'detectron2', ['detectron2'])
+        >>> list(conversion.state_dict)[:2]
+        ['stem.conv1.weight', 'stem.conv1.norm.weight']
+    """
+    layouts = getattr(module, 'accepted_layouts', ())
+    # Before the source is read, which can be large and far away.
+    _check_target(to, layouts, libraries, type(module).__name__)
+    whole = weights(read_checkpoint(source), source)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
+        try:
+            fitted = fit_weights(module, whole, source, prefix)
+        except ValueError as error:  # weights of a layout that is refused
+            raise UserError(f'{source}: {error}') from error
+    report = fitted.report
+    if report.mismatched:
+        name, given, wanted = report.mismatched[0]
+        raise UserError(
+            f'{source}: {len(report.mismatched)} of {report.wanted} tensors have another size than '
+            f'in {report.module} with these options: {name} is {given} there and {wanted} here'
+        )
+    # Loading adds counters to files that have none.
+    renamed = rename_keys(fitted.names, layouts)
+    given = {renamed.get(name, name) for name in fitted.names}
+    state = {
+        key: fitted.state[key]
+        for key in module.state_dict()
+        if key in fitted.state and (key in given or not key.endswith('num_batches_tracked'))
+    }
+    named = named_as(state, to, layouts, libraries, type(module).__name__)
+    return Conversion(
+        named.state_dict,
+        to,
+        report,
+        tuple(name for name in fitted.names if renamed.get(name, name) not in state),
+        named.unwritten,
+    )
+
+
+class Named(NamedTuple):
+    """A state dict under other names.
+
+    Attributes:
+        state_dict: Names there and tensors.
+        unwritten: Our names of the tensors that have none there.
+    """
+
+    state_dict: dict[str, Tensor]
+    unwritten: tuple[str, ...]
+
+
+def named_as(
+    state_dict: Mapping[str, Tensor],
+    to: str,
+    layouts: Sequence[Layout],
+    libraries: Collection[str],
+    net: str,
+) -> Named:
+    """Gives a state dict of ours the names, and where they differ the sizes, of another layout.
+
+    Args:
+        state_dict: Our names and tensors.
+        to: As :func:`convert_weights`'s.
+        layouts: The layouts that the net accepts.
+        libraries: As :func:`convert_weights`'s.
+        net: The net's name, for the errors.
+
+    Raises:
+        UserError: The net cannot be written in this layout.
+    """
+    _check_target(to, layouts, libraries, net)
+    reasons = []
+    keys = list(state_dict)
+    for layout in _layouts_of(to, layouts):
+        try:
+            names = invert_keys(keys, layout, layouts)
+        except CannotBeWritten as error:
+            reasons.append(str(error))
+            continue
+        return _renamed(state_dict, names, layout.shapes)
+    if reasons:
+        raise UserError(f'--to {to}: {"; ".join(reasons)}')
+    if to != OURS and rename_keys(keys, layouts):
+        raise UserError(f'--to {to}: these names would be taken for those of another library')
+    return Named(dict(state_dict), ())
+
+
+def _renamed(
+    state_dict: Mapping[str, Tensor],
+    names: Mapping[str, str | None],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Named:
+    renamed = {
+        new: state_dict[key].reshape(shapes.get(new, state_dict[key].shape))
+        for key, new in names.items()
+        if new is not None
+    }
+    return Named(renamed, tuple(key for key, new in names.items() if new is None))
+
+
+def targets(layouts: Iterable[Layout], libraries: Collection[str]) -> list[str]:
+    """Lists what weights of a net can be converted to.
+
+    Args:
+        layouts: The layouts that the net accepts.
+        libraries: Libraries that have this net.
+
+    Example:
+        >>> targets([Layout('old timm', 'x'), Layout('timm (deep stem)', 'x')], ['timm'])
+        ['mmblocks', 'timm', 'old timm']
+    """
+    others = (
+        layout.name
+        for layout in layouts
+        if not layout.refused and '(' not in layout.name and _is_of(layout, libraries)
+    )
+    return list(dict.fromkeys([OURS, *libraries, *others]))
+
+
+def _is_of(layout: Layout, libraries: Collection[str]) -> bool:
+    return not set(layout.name.split()).isdisjoint(libraries)
+
+
+def _check_target(to: str, layouts: Sequence[Layout], libraries: Collection[str], net: str) -> None:
+    known = targets(layouts, libraries)
+    if to not in known:
+        raise UserError(
+            f'--to {to}: {net} with these options can be written for {", ".join(known)}'
+            f'{did_you_mean(to, known)}'
+        )
+
+
+def _layouts_of(to: str, layouts: Iterable[Layout]) -> list[Layout]:
+    """Gives the layouts of a library, of which a net's names are of one at most."""
+    return [
+        layout
+        for layout in layouts
+        if not layout.refused and (layout.name == to or layout.name.startswith(f'{to} ('))
+    ]
