@@ -3,7 +3,7 @@
 #   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo`
 
 .DEFAULT_GOAL := help
-.PHONY: help demo transfer test lint format setup clean
+.PHONY: help demo transfer stitch test lint format setup clean
 
 BIN := .venv/bin
 SETUP := @sh tools/bootstrap/run.sh
@@ -18,6 +18,10 @@ demo:  ## train a small detector on generated scenes of digits and show what it 
 transfer:  ## fine-tune on new digits, frozen at several depths, and compare
 	$(SETUP) demo
 	@$(BIN)/python tools/transfer.py $(ARGS)
+
+stitch:  ## train nets with other layers stitched in, and compare
+	$(SETUP) demo
+	@$(BIN)/python tools/stitch.py $(ARGS)
 
 test:  ## lint, then run all tests
 	$(SETUP) test

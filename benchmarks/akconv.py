@@ -118,11 +118,13 @@ def main() -> None:
     parser.add_argument('--points', type=int, nargs='+', default=[5, 9])
     parser.add_argument('--batch', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--repeats', type=int, default=21, help='timed steps of each form')
+    parser.add_argument('--threads', type=int, default=1)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(
         f'AKConv, {CHANNELS} to {CHANNELS} channels, {SIZE}x{SIZE}, float32, '
-        f'{torch.get_num_threads()} threads; medians of {args.repeats} steps'
+        f'{args.threads} thread(s); medians of {args.repeats} steps'
     )
     print('points batch   usual ms    ours ms  ratio   usual MiB   ours MiB  ratio')
     for num_points in args.points:

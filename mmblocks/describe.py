@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta
 
 
@@ -230,11 +231,14 @@ def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
         >>> cost(dict(type='mmblocks.ResNet', depth=18))
         Cost(parameters=11176512, macs=1813561344)
     """
-    backbone = build_on_meta(cfg).eval()
+    return _cost(build_on_meta(cfg), image_size)
+
+
+def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
     channels = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
     image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        backbone(image)
+        backbone.eval()(image)
     return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
 
 
@@ -253,7 +257,7 @@ def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     ]
     for title, cfg, peers, image_size in variants:
         backbone = build_on_meta(cfg)
-        parameters, macs = cost(cfg, image_size)
+        parameters, macs = _cost(backbone, image_size)
         options = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
         cells = (
             title,

@@ -16,6 +16,11 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 PEERS = Path(os.environ.get('MMBLOCKS_PEERS', Path(__file__).parents[1] / '.peers'))
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the long tests first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: 'slow' not in item.keywords)
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)

@@ -36,11 +36,13 @@ class ConvSwap(NamedTuple):
         cfg: The layer's config.
         stages: One bool per stage; None for all.
         kernels: Which convolutions: 'spatial', 'pointwise' or 'all'.
+        fallback_on_stride: Whether convolutions with a stride stay as they are.
     """
 
     cfg: dict[str, Any]
     stages: Sequence[bool] | None
     kernels: str
+    fallback_on_stride: bool = False
 
 
 def as_swap(conv_cfg: Mapping[str, Any] | None) -> ConvSwap | None:
@@ -48,7 +50,7 @@ def as_swap(conv_cfg: Mapping[str, Any] | None) -> ConvSwap | None:
 
     Args:
         conv_cfg: The config. Beside the layer's own arguments it may have ``stages``, one bool
-            per stage, and ``kernels``.
+            per stage, ``kernels``, and ``fallback_on_stride``.
 
     Returns:
         What is swapped; None for a config of convolutions, with which the whole net is built.
@@ -61,10 +63,15 @@ def as_swap(conv_cfg: Mapping[str, Any] | None) -> ConvSwap | None:
         return None
     cfg = dict(conv_cfg)
     layer = find_layer(cfg.get('type', 'Conv2d'), argument='conv_cfg')
-    chooses = 'stages' in cfg or 'kernels' in cfg
+    chooses = {'stages', 'kernels', 'fallback_on_stride'} & cfg.keys()
     if issubclass(layer, nn.Conv2d) and not chooses:
         return None
-    swap = ConvSwap(cfg, cfg.pop('stages', None), cfg.pop('kernels', 'spatial'))
+    swap = ConvSwap(
+        cfg,
+        cfg.pop('stages', None),
+        cfg.pop('kernels', 'spatial'),
+        cfg.pop('fallback_on_stride', False),
+    )
     if swap.kernels not in _KERNELS:
         raise ValueError(f'conv_cfg: kernels={swap.kernels!r} must be one of {list(_KERNELS)}')
     return swap
@@ -86,17 +93,23 @@ def swap_convs(backbone: nn.Module, stages: Sequence[Sequence[str]], swap: ConvS
     for names, picked in zip(stages, chosen, strict=False):
         for name in names if picked else ():
             for inner, module in list(backbone.get_submodule(name).named_modules()):
-                if isinstance(module, nn.Conv2d) and _KERNELS[swap.kernels](module):
+                if _is_swapped(module, swap):
                     path = f'{name}.{inner}' if inner else name
                     parent, _, leaf = path.rpartition('.')
                     new = _replacement(module, swap.cfg, path)
                     setattr(backbone.get_submodule(parent), leaf, new)
                     found += 1
-    if not found:
+    if not found and any(chosen[: len(stages)]):
         raise ValueError(
             f'conv_cfg={swap.cfg}: {type(backbone).__name__} has no {swap.kernels} convolution in '
             f'the stages {chosen}'
         )
+
+
+def _is_swapped(module: nn.Module, swap: ConvSwap) -> bool:
+    if not isinstance(module, nn.Conv2d) or not _KERNELS[swap.kernels](module):
+        return False
+    return not swap.fallback_on_stride or max(module.stride) == 1
 
 
 def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Module:
@@ -128,7 +141,7 @@ def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Modul
         elif not untold:
             raise ValueError(
                 f'conv_cfg: {layer.__name__} cannot take the place of {path}, {conv}: it has no '
-                f'{name}; choose others with stages or kernels'
+                f'{name}; choose others with stages, kernels or fallback_on_stride=True'
             )
     try:
         new = layer(**options)
@@ -185,7 +198,8 @@ def insert_plugins(
             }
             used |= {id(p) for p in behind}
     for i, plugin in enumerate(parsed):
-        if id(plugin) not in used:
+        # Where nothing is said of the stages that there are, it is about some that were not built.
+        if id(plugin) not in used and any(plugin.stages[: len(stages)]):
             raise ValueError(
                 f'plugins[{i}]: no block of the stages {plugin.stages} has {plugin.position!r}'
             )

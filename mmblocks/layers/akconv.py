@@ -12,6 +12,8 @@ from mmengine.registry import MODELS
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmblocks.layers.point_conv import convolve_points
+
 
 @MODELS.register_module()
 class AKConv(BaseModule):
@@ -120,19 +122,6 @@ class AKConv(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Samples the map at the points and convolves what was found."""
         offsets = self.p_conv(x)
-        samples = self._sample(x, offsets)
-        conv, *layers = self.conv
-        # The kernel over points in a column, written as one over points as channels: the samples
-        # lie in memory as that one wants them.
-        kernel = conv.weight.flatten(1).unsqueeze(2)
-        out = F.conv1d(samples.flatten(1, 2), kernel, conv.bias).unflatten(2, offsets.shape[2:])
-        for layer in layers:
-            out = layer(out)
-        return out
-
-    def _sample(self, x: Tensor, offsets: Tensor) -> Tensor:
-        """Reads ``x`` at every point: (N, C, H, W) to (N, C, points, output pixels)."""
-        height, width = x.shape[-2:]
         # A half's steps are too coarse for places in a large map.
         dtype = torch.promote_types(x.dtype, torch.float32)
         rows, columns = offsets.to(dtype).unflatten(1, (2, self.num_points)).unbind(1)
@@ -142,15 +131,11 @@ class AKConv(BaseModule):
         right = torch.arange(offsets.shape[3], device=x.device) * self.stride[1]
         rows = rows + (points // points_per_row + down)
         columns = columns + (points % points_per_row + right)
-        # Counted from the pixels' edges (align_corners=False), so that a map of one row or column
-        # is no division by zero. The border stays where it is: at the outermost pixels' centres.
-        grid = torch.stack(
-            [(2 * columns.flatten(2) + 1) / width - 1, (2 * rows.flatten(2) + 1) / height - 1],
-            dim=-1,
-        )
-        return F.grid_sample(x.to(dtype), grid, padding_mode='border', align_corners=False).to(
-            x.dtype
-        )
+        conv, *layers = self.conv
+        out = convolve_points(x, rows, columns, conv.weight.squeeze(3), conv.bias)
+        for layer in layers:
+            out = layer(out)
+        return out
 
 
 class _OffsetConv(nn.Module):

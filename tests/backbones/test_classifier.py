@@ -74,15 +74,11 @@ def test_default_weights_give_logits_of_a_useful_size(net):
     assert 1e-4 < logits.std() < 100
 
 
-@every_classifier
-def test_it_is_a_whole_classifier_in_mmpretrain(net, peer):
+def assert_it_classifies(net, peer, **parts):
     models, sample_class = peer('mmpretrain.registry').MODELS, peer('mmpretrain.structures')
     peer('mmpretrain.models')
-    backbone = dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', num_classes=3)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = models.build(
-            dict(type='ImageClassifier', backbone=backbone, head=dict(type='ClsHead'))
-        )
+        model = models.build(dict(type='ImageClassifier', **parts))
     samples = [sample_class.DataSample().set_gt_label(label) for label in (0, 2)]
     model.train()
     loss = model(images(net), samples, mode='loss')['loss']
@@ -92,3 +88,22 @@ def test_it_is_a_whole_classifier_in_mmpretrain(net, peer):
     model.eval()
     predictions = model(images(net), samples, mode='predict')
     assert [p.pred_score.shape for p in predictions] == [(3,), (3,)]
+
+
+@every_classifier
+def test_it_is_a_whole_classifier_in_mmpretrain(net, peer):
+    backbone = dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', num_classes=3)
+    assert_it_classifies(net, peer, backbone=backbone, head=dict(type='ClsHead'))
+
+
+@pytest.mark.parametrize('net', NETS, ids=str)
+def test_its_maps_can_be_classified_in_mmpretrain(net, peer):
+    backbone = dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', out_indices=(-1,))
+    (info,) = mmblocks.feature_info(backbone)
+    assert_it_classifies(
+        net,
+        peer,
+        backbone=backbone,
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=3, in_channels=info.channels),
+    )

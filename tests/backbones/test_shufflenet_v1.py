@@ -35,7 +35,7 @@ def shapes(net):
 def test_its_arguments_are_mmpretrains_and_in_channels(theirs):
     ours, his = (list(inspect.signature(c).parameters.values()) for c in (ShuffleNetV1, theirs))
     assert [(p.name, p.default) for p in ours[: len(his)]] == [(p.name, p.default) for p in his]
-    assert [p.name for p in ours[len(his) :]] == ['in_channels']
+    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins']
 
 
 @pytest.mark.parametrize(

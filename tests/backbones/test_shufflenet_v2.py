@@ -55,7 +55,7 @@ def assert_same_gradients(ours, theirs):
 def test_its_arguments_are_mmpretrains_and_in_channels(mmpretrain):
     ours, his = (list(inspect.signature(c).parameters.values()) for c in (ShuffleNetV2, mmpretrain))
     assert [(p.name, p.default) for p in ours[: len(his)]] == [(p.name, p.default) for p in his]
-    assert [p.name for p in ours[len(his) :]] == ['in_channels']
+    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins']
 
 
 @pytest.mark.parametrize('factor', FACTORS)

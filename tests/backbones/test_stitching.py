@@ -143,6 +143,8 @@ def test_the_stages_choose_what_is_swapped():
     net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, kernels='spatial')))
     sizes = {m.kernel_size for m in net.modules() if isinstance(m, Double)}
     assert sizes == {(3, 3)}
+    net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, fallback_on_stride=True)))
+    assert {m.stride for m in net.modules() if isinstance(m, Double)} == {(1, 1)}
     net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, kernels='pointwise')))
     assert {m.kernel_size for m in net.modules() if isinstance(m, Double)} == {(1, 1)}
 

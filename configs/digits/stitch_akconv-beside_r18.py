@@ -1,0 +1,13 @@
+# AKConv beside every block of the last two stages.
+_base_ = 'retinanet_r18_fpn_digits.py'
+model = dict(
+    backbone=dict(
+        plugins=[
+            dict(
+                cfg=dict(type='mmblocks.AKConv', num_points=5),
+                position='parallel',
+                stages=(False, False, True, True),
+            )
+        ]
+    )
+)

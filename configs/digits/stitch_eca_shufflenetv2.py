@@ -1,0 +1,3 @@
+# ECA behind the last convolution of every block.
+_base_ = 'retinanet_shufflenetv2_fpn_digits.py'
+model = dict(backbone=dict(plugins=[dict(cfg=dict(type='mmblocks.ECA'), position='after_conv3')]))
