@@ -13,9 +13,9 @@ import torch
 
 from mmblocks import ResNet
 from mmblocks.catalog import build_on_meta
+from mmblocks.convert_cli import known_to, main
 from mmblocks.errors import UserError
 from mmblocks.weights.convert import convert_weights, named_as
-from mmblocks.weights.convert_cli import known_to, main
 from mmblocks.weights.files import read_checkpoint
 from mmblocks.weights.renaming import rename_keys
 from mmblocks.weights.saving import save_weights
