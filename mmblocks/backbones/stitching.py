@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mmblocks.layers.lookup import find_layer
+from mmblocks.layers.lookup import accepted_arguments, find_layer
 from mmblocks.layers.plugins import (
     BEHIND,
     BESIDE,
@@ -114,7 +113,9 @@ def _is_swapped(module: nn.Module, swap: ConvSwap) -> bool:
 
 def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Module:
     layer = find_layer(cfg['type'], argument='conv_cfg')
-    accepted = inspect.signature(layer.__init__).parameters
+    # Of a layer that wants more than a map, the form that makes the rest itself.
+    layer = getattr(layer, 'as_conv', lambda: layer)()
+    accepted = accepted_arguments(layer)
     same = tuple(d * (k // 2) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
     # One that pads by itself says that it pads nothing.
     padding = same if isinstance(conv, Conv2dSamePadding) else conv.padding

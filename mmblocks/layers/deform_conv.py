@@ -47,6 +47,11 @@ class DeformConv2d(DeformConvBase):
         torch.Size([1, 4, 5, 6])
     """
 
+    @classmethod
+    def as_conv(cls) -> type[DeformConv2d]:
+        """Gives the form that takes a map alone, for ``conv_cfg``."""
+        return cls if cls.own_maps else DeformConv2dPack
+
     def __init__(
         self,
         in_channels: int,
@@ -138,6 +143,11 @@ class ModulatedDeformConv2d(DeformConvBase):
         >>> conv(torch.rand(1, 8, 5, 6), torch.zeros(1, 18, 5, 6), torch.rand(1, 9, 5, 6)).shape
         torch.Size([1, 4, 5, 6])
     """
+
+    @classmethod
+    def as_conv(cls) -> type[ModulatedDeformConv2d]:
+        """Gives the form that takes a map alone, for ``conv_cfg``."""
+        return cls if cls.own_maps else ModulatedDeformConv2dPack
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from importlib import import_module
 
 from mmengine.registry import MODELS
@@ -45,6 +46,30 @@ def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Modu
         hint = f'; did you mean {" or ".join(near)}?' if near else ''
         raise KeyError(f'{argument}: no layer {layer_type!r} is registered{why}{hint}')
     return found
+
+
+def accepted_arguments(layer: type) -> set[str]:
+    """Gives the names of the arguments that a class takes, those that it hands on included.
+
+    Args:
+        layer: The class.
+
+    Example:
+        >>> sorted(accepted_arguments(nn.Identity))
+        []
+        >>> 'in_channels' in accepted_arguments(nn.Conv2d)
+        True
+    """
+    names: set[str] = set()
+    for cls in layer.__mro__[:-1]:
+        if '__init__' not in vars(cls):
+            continue
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        kinds = {parameter.kind for parameter in parameters}
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return names
 
 
 def _look_up(name: str) -> type[nn.Module] | None:

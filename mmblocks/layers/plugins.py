@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from mmcv.cnn import build_plugin_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.lookup import find_layer
+from mmblocks.layers.lookup import accepted_arguments, find_layer
 
 _KEYS = ('cfg', 'stages', 'position', 'init')
 BESIDE, BEHIND = 'parallel', 'after_block'
@@ -169,11 +168,9 @@ def add_plugins(
 def _with_channels(cfg: dict[str, Any], place: Place, position: str) -> dict[str, Any]:
     """Completes a layer's config by what it has to take and to give, as far as it can be told."""
     layer = find_layer(cfg['type'], argument='plugins: cfg')
-    accepted = inspect.signature(layer.__init__).parameters
+    accepted = accepted_arguments(layer)
     options = dict(cfg)
     takes = next((name for name in ('in_channels', 'channels') if name in accepted), None)
-    if takes is None and 'kwargs' in accepted:
-        takes = 'in_channels'
     told = dict(out_channels=place.out_channels, stride=place.stride)
     if takes is not None:
         told[takes] = place.in_channels

@@ -212,7 +212,8 @@ def _added(module: nn.Module) -> set[str]:
     added = set()
     for name, part in module.named_modules():
         prefix = f'{name}.' if name else ''
-        if getattr(part, 'is_plugin', False) or name.endswith('.conv_offset'):
+        stitched = getattr(part, 'is_plugin', False) or hasattr(part, 'replaces')
+        if stitched or name.endswith('.conv_offset'):
             added.update(prefix + key for key in part.state_dict())
     return added
 

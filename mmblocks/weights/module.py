@@ -62,19 +62,32 @@ class WeightedModule(BaseModule):
     def init_weights(self) -> None:
         """Initialises the weights, then loads those that ``init_cfg`` names."""
         loading, others = self._split_init_cfg()
-        if self.is_init or not loading:
+        if self.is_init:
             super().init_weights()
             return
         given = self.init_cfg
-        self.init_cfg = others or copy.deepcopy(self.default_init_cfg)
+        if loading:
+            self.init_cfg = others or copy.deepcopy(self.default_init_cfg)
         try:
             super().init_weights()
         finally:
             self.init_cfg = given
+        self._start_stitched()
         for options in loading:
             self.load_reports.append(load_pretrained(self, **options))
             if hasattr(self, '_params_init_info'):
                 update_init_info(self, f'Pretrained: load from {options["checkpoint"]}')
+
+    def _start_stitched(self) -> None:
+        """Lets layers that were put in place of others start as they want to.
+
+        An initialisation config draws all convolutions, those inside such a layer too, and MMEngine
+        asks only the children of its own modules.
+        """
+        for module in self.modules():
+            stitched = hasattr(module, 'replaces') and hasattr(module, 'init_weights')
+            if stitched and not getattr(module, 'is_init', False):
+                module.init_weights()
 
 
 class FilledTensors:

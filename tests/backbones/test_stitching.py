@@ -149,6 +149,32 @@ def test_the_stages_choose_what_is_swapped():
     assert {m.kernel_size for m in net.modules() if isinstance(m, Double)} == {(1, 1)}
 
 
+@pytest.mark.parametrize('kind', ['mmblocks.DeformConv2d', 'mmblocks.DeformConv2dPack', 'DCNv2'])
+@pytest.mark.parametrize('net', ['MobileNetV2', 'GhostNet'])
+def test_deformable_convolutions_take_their_places_and_start_undeformed(net, kind):
+    cfg = dict(type=f'mmblocks.{net}', conv_cfg=dict(type=kind, deform_groups=1))
+    backbone = MODELS.build(cfg)
+    backbone.init_weights()
+    offsets = [m.conv_offset.weight for m in backbone.modules() if hasattr(m, 'conv_offset')]
+    assert offsets
+    assert not any(offset.any() for offset in offsets)
+
+
+def test_weights_of_the_plain_net_fill_what_was_not_swapped(tmp_path):
+    cfg = dict(type='mmblocks.ResNet', depth=18, base_channels=8)
+    plain = randomise(MODELS.build(cfg))
+    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'plain.pth'))
+    swap = dict(type='mmblocks.AKConv', num_points=3, stages=(False, False, False, True))
+    net = MODELS.build(dict(cfg, conv_cfg=swap, init_cfg=init_cfg))
+    net.init_weights()
+    (report,) = net.load_reports
+    assert report.share == 1
+    assert {name.split('.')[0] for name in report.added} == {'layer4'}
+    assert_close(net.layer3.state_dict(), plain.layer3.state_dict())
+    assert not net.layer4[0].conv1.p_conv.weight.any()
+
+
 @pytest.mark.parametrize(
     ('conv_cfg', 'expected'),
     [
