@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--train-scenes', type=int, default=600, metavar='N')
     parser.add_argument('--val-scenes', type=int, default=200, metavar='N')
-    parser.add_argument('--epochs', type=int, metavar='N', help="default: the configs'")
+    parser.add_argument('--epochs', type=int, default=6, metavar='N', help='default: %(default)s')
     parser.add_argument('--retrain', action='store_true', help='train anew')
     return parser.parse_args()
 
@@ -79,7 +79,12 @@ def main() -> None:
     args = parse_args()
     console = Console()
     work_dir = Path(args.work_dir)
-    options = {'train_cfg.max_epochs': args.epochs} if args.epochs else {}
+    # The learning rate comes down within them.
+    options = {
+        'train_cfg.max_epochs': args.epochs,
+        'param_scheduler.1.end': args.epochs,
+        'param_scheduler.1.T_max': args.epochs,
+    }
     configs = {
         run: load_config(f'mmblocks::digits/{run.config}.py', options) for run in choose(args.only)
     }

@@ -292,6 +292,22 @@ def test_they_export_with_any_image_size(both_packs):
         assert_close(program.module()(x), both_packs(x), rtol=0, atol=1e-5)
 
 
+def test_they_run_in_onnxruntime(both_packs, peer, tmp_path):
+    runtime = peer('onnxruntime')
+    dim = torch.export.Dim
+    sizes = {0: dim('n'), 2: dim('h', min=3), 3: dim('w', min=3)}
+    program = torch.onnx.export(
+        both_packs, (torch.randn(2, 4, 12, 15),), dynamic_shapes=(sizes,), dynamo=True
+    )
+    program.save(tmp_path / 'net.onnx')
+    session = runtime.InferenceSession(tmp_path / 'net.onnx', providers=['CPUExecutionProvider'])
+    (name,) = (entry.name for entry in session.get_inputs())
+    for shape in [(2, 4, 12, 15), (1, 4, 31, 22)]:
+        x = torch.randn(shape)
+        (out,) = session.run(None, {name: x.numpy()})
+        assert_close(torch.from_numpy(out), both_packs(x), rtol=0, atol=1e-4)
+
+
 def test_they_compile_as_one_graph(both_packs):
     compiled = torch.compile(both_packs, fullgraph=True, backend='eager', dynamic=True)
     for size in [(8, 9), (12, 7)]:
