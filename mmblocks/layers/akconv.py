@@ -46,14 +46,15 @@ class AKConv(BaseModule):
         padding: Padding of the convolution that this layer replaces: half its odd kernel, as
             this layer's maps have ``ceil(size / stride)`` pixels.
         dilation: Must be 1: the offsets decide how far the points lie apart.
-        groups: Must be 1.
+        groups: Groups of channels whose samples are convolved apart; offsets are for all of them.
 
     Shape:
         (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
 
     Raises:
-        ValueError: ``num_points`` or ``stride`` is no whole number of 1 or more, ``dilation`` or
-            ``groups`` is not 1, or the convolution to replace gives maps of another size.
+        ValueError: ``num_points`` or ``stride`` is no whole number of 1 or more, ``dilation`` is
+            not 1, ``groups`` does not divide the channels, or the convolution to replace gives
+            maps of another size.
 
     Example:
         >>> AKConv(16, 24, num_points=5, stride=2)(torch.rand(1, 16, 9, 8)).shape
@@ -63,7 +64,6 @@ class AKConv(BaseModule):
     # What mmcv's ConvModule asks of a convolution besides its channels, kernel and stride.
     padding = output_padding = (0, 0)
     dilation = (1, 1)
-    groups = 1
     transposed = False
 
     def __init__(
@@ -93,8 +93,6 @@ class AKConv(BaseModule):
             raise ValueError(f'stride={stride!r}: must be one or two whole numbers, 1 or more')
         if tuple(to_2tuple(dilation)) != (1, 1):
             raise ValueError(f'dilation={dilation!r}: AKConv takes 1 only')
-        if groups != 1:
-            raise ValueError(f'groups={groups!r}: AKConv takes 1 only')
         if not _keeps_size(kernel_size, padding):
             raise ValueError(
                 f'kernel_size={kernel_size!r}, padding={padding!r}: AKConv gives maps of '
@@ -104,12 +102,23 @@ class AKConv(BaseModule):
 
         self.in_channels = in_channels
         self.out_channels = in_channels if out_channels is None else out_channels
+        if not _is_count(groups) or self.in_channels % groups or self.out_channels % groups:
+            raise ValueError(
+                f'groups={groups!r}: must divide in_channels={self.in_channels} and '
+                f'out_channels={self.out_channels}'
+            )
         self.num_points = num_points
+        self.groups = groups
         self.kernel_size = (num_points, 1)
         self.stride = tuple(to_2tuple(stride))
         layers: list[nn.Module] = [
             nn.Conv2d(
-                in_channels, self.out_channels, self.kernel_size, stride=self.kernel_size, bias=bias
+                in_channels,
+                self.out_channels,
+                self.kernel_size,
+                stride=self.kernel_size,
+                groups=groups,
+                bias=bias,
             )
         ]
         if norm_cfg is not None:

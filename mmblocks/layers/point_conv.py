@@ -20,7 +20,8 @@ def convolve_points(
         rows: Places of the points in pixels from the first row's centre, (N, points, h, w), in
             float32 or more exact.
         columns: The same for columns.
-        weight: Weights, (out channels, C, points).
+        weight: Weights, (out channels, C / groups, points): its size says how many groups of
+            channels are convolved apart.
         bias: Bias, (out channels,).
 
     Returns:
@@ -48,9 +49,15 @@ def _by_grid(
         [(2 * columns.flatten(2) + 1) / width - 1, (2 * rows.flatten(2) + 1) / height - 1], dim=-1
     )
     samples = F.grid_sample(x.to(grid.dtype), grid, padding_mode='border', align_corners=False)
+    return _add_up(samples.to(x.dtype), weight, bias).unflatten(2, rows.shape[2:])
+
+
+def _add_up(samples: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolves (N, C, points, pixels) to (N, out channels, pixels)."""
     # A 2-D convolution of the same would keep a view that torch.compile cannot save for any size.
     kernel = weight.flatten(1).unsqueeze(2)
-    return F.conv1d(samples.to(x.dtype).flatten(1, 2), kernel, bias).unflatten(2, rows.shape[2:])
+    groups = samples.shape[1] // weight.shape[1]
+    return F.conv1d(samples.flatten(1, 2), kernel, bias, groups=groups)
 
 
 def _by_rows(
@@ -76,7 +83,11 @@ def _by_rows(
     shares = shares.view(-1, 4)
     samples = F.embedding_bag(index, pixels.detach(), mode='sum', per_sample_weights=shares)
     samples = _PixelGradient.apply(samples, pixels, index, shares.detach())
-    samples = samples.to(x.dtype).view(*row.shape[:3], -1)
+    samples = samples.to(x.dtype).view(*row.shape, channels)
+    if weight.shape[1] < channels:
+        out = _add_up(samples.permute(0, 4, 3, 1, 2).flatten(3), weight, bias)
+        return out.unflatten(2, row.shape[1:3])
+    samples = samples.flatten(3)
     return F.linear(samples, weight.transpose(1, 2).flatten(1), bias).permute(0, 3, 1, 2)
 
 

@@ -264,7 +264,7 @@ def test_a_config_can_name_it():
         (dict(stride=0), 'stride=0'),
         (dict(stride=(1, 0)), r'stride=\(1, 0\)'),
         (dict(dilation=2), 'dilation=2'),
-        (dict(groups=2), 'groups=2'),
+        (dict(groups=7), 'groups=7: must divide in_channels='),
         (dict(kernel_size=3, num_points=5), 'kernel_size=3, padding=None'),
         (dict(kernel_size=3, padding=0), 'kernel_size=3, padding=0'),
         (dict(kernel_size=2, padding=1), 'kernel_size=2, padding=1'),

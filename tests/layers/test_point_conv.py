@@ -25,6 +25,20 @@ def test_both_forms_give_the_same(size):
 
 
 @pytest.mark.parametrize('form', [_by_rows, _by_grid])
+def test_groups_are_convolved_apart(form):
+    x, rows, columns, _, bias = inputs((7, 6))
+    weight = torch.randn(6, 1, 4, dtype=x.dtype).requires_grad_()
+    apart = [
+        form(x[:, i : i + 1], rows, columns, weight[2 * i : 2 * i + 2], bias[2 * i : 2 * i + 2])
+        for i in range(3)
+    ]
+    tensors = (x, rows, columns, weight, bias)
+    outs = [form(*tensors), torch.cat(apart, dim=1)]
+    assert_close(*outs)
+    assert_close(*(torch.autograd.grad(out.square().sum(), tensors) for out in outs))
+
+
+@pytest.mark.parametrize('form', [_by_rows, _by_grid])
 def test_the_gradients_are_those_of_the_outputs(form):
     assert torch.autograd.gradcheck(form, inputs((7, 6)))
 
