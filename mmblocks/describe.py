@@ -69,6 +69,8 @@ class Cost(NamedTuple):
 
 
 LIBRARIES = ('mmdet', 'mmpretrain', 'torchvision', 'timm')
+# Libraries whose necks ours were proved equal to, from files with a backbone beside them.
+NECK_PEERS = {'FPN': ('mmdet', 'torchvision')}
 RESNET_PEERS = ('mmdet', 'torchvision', 'timm', 'mmpretrain')
 VARIANTS = (
     *(Variant(f'ResNet-{d}', dict(type='ResNet', depth=d), RESNET_PEERS) for d in (18, 34, 50)),
@@ -79,7 +81,7 @@ VARIANTS = (
     Variant(
         'ResNeXt-50 32x4d',
         dict(type='ResNeXt', depth=50, groups=32, base_width=4),
-        ('mmdet', 'torchvision', 'mmpretrain'),
+        ('mmdet', 'torchvision', 'timm', 'mmpretrain'),
     ),
     Variant('SEResNet-50', dict(type='SEResNet', depth=50), ('mmpretrain', 'timm')),
     *(
@@ -280,9 +282,9 @@ def markdown_peers(variants: tuple[Variant, ...] = VARIANTS) -> str:
         variants: What to write about.
 
     Returns:
-        The table in Markdown, one line per class.
+        The table in Markdown, one line per class of backbone and neck.
     """
-    peers: dict[str, set[str]] = {}
+    peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
     for variant in variants:
         peers.setdefault(variant.cfg['type'], set()).update(variant.peers)
     lines = [f'| net | {" | ".join(LIBRARIES)} |', '|---' + '|:-:' * len(LIBRARIES) + '|']

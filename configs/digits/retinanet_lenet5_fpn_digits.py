@@ -10,5 +10,9 @@ custom_imports = dict(imports=['mmblocks'])
 model = dict(
     backbone=dict(type='mmblocks.LeNet5', in_channels=3, norm_cfg=dict(type='BN')),
     neck=dict(in_channels=[120]),
-    bbox_head=dict(anchor_generator=dict(octave_base_scale=6, strides=[4, 8, 16])),
+    # Without padding, a pixel of the map sees 32 of the image that begin at its own corner: the
+    # anchors stand in their middle.
+    bbox_head=dict(
+        anchor_generator=dict(octave_base_scale=6, strides=[4, 8, 16], centers=[(15.5, 15.5)] * 3)
+    ),
 )

@@ -77,6 +77,7 @@ PAIRS = (
     *openmmlab(RESNEXT, 'mmdet', **FOUR),
     Pair(RESNEXT, 'mmpretrain', 'ResNeXt', dict(depth=50, groups=32, width_per_group=4) | FOUR),
     Pair(RESNEXT, 'torchvision', 'resnext50_32x4d', taps=LAYERS),
+    Pair(RESNEXT, 'timm', 'resnext50_32x4d', taps=LAYERS),
     *openmmlab(dict(type='SEResNet', depth=50), 'mmpretrain', **FOUR),
     Pair(dict(type='SEResNet', depth=18), 'timm', 'seresnet18', taps=LAYERS),
     Pair(dict(type='MobileNetV1'), 'timm', 'mobilenetv1_100', taps=blocks(1, 2, 3, 4)),

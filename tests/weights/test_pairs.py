@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmblocks import feature_info
-from mmblocks.describe import VARIANTS
+from mmblocks.describe import NECK_PEERS, VARIANTS
 from tests.detecting import build_detector
 from tests.parity import assert_same_maps, randomise
-from tests.weights.pairs import PAIRS, without_wide_layers
+from tests.weights.pairs import LAYERS, PAIRS, without_wide_layers
 
 
 def build_peer(pair, peer, mmdet_models):
@@ -105,6 +105,61 @@ def test_a_peers_file_gives_the_peers_maps_in_a_detector(pair, peer, mmdet_model
         expected = their_maps(theirs, pair.taps, x)
         assert_same_maps(backbone(x), expected)
         assert len(detector.extract_feat(x)) == len(backbone.out_channels)
+
+
+class MmdetPyramid(nn.Module):
+    """The part of a detector of mmdet that gives maps, under the names that it has there."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.backbone = models.build(dict(type='mmdet.ResNet', depth=18))
+        self.neck = models.build(
+            dict(type='mmdet.FPN', in_channels=CHANNELS, out_channels=8, num_outs=4)
+        )
+
+    def forward(self, x):
+        return self.neck(self.backbone(x))
+
+
+class TorchvisionPyramid(nn.Module):
+    """The same of a detector of torchvision."""
+
+    def __init__(self, peer):
+        super().__init__()
+        self.backbone = peer('torchvision.models.detection.backbone_utils').BackboneWithFPN(
+            peer('torchvision.models').resnet18(),
+            {name: name for name in LAYERS},
+            CHANNELS,
+            out_channels=8,
+        )
+
+    def forward(self, x):
+        return list(self.backbone(x).values())[:4]
+
+
+CHANNELS = [64, 128, 256, 512]
+PYRAMIDS = {
+    'mmdet': lambda peer, models: MmdetPyramid(models),
+    'torchvision': lambda peer, models: TorchvisionPyramid(peer),
+}
+
+
+@pytest.mark.parametrize('library', NECK_PEERS['FPN'])
+def test_backbone_and_fpn_of_a_peers_detector_load_from_its_one_file(
+    library, peer, mmdet_models, tmp_path
+):
+    theirs = randomise(PYRAMIDS[library](peer, mmdet_models))
+    theirs.eval()  # OpenMMLab's returns nothing
+    path = tmp_path / 'detector.pth'
+    save_shuffled(theirs, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path), min_match=1)
+    cfg = detector_cfg(dict(type='ResNet', depth=18, init_cfg=init_cfg))
+    cfg.model.neck.init_cfg = init_cfg
+    detector = build_detector(cfg, mmdet_models)
+    detector.init_weights()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert_same_maps(detector.eval().extract_feat(x), theirs(x))
 
 
 def test_every_pair_that_the_readme_names_is_proved():
