@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Runs the demo; ends the process with exit code 1 if nothing was detected."""
     args = parse_args()
-    console = Console(file=sys.stdout)
+    console = terminal()
     cfg = load_config(args.config, args.cfg_options)
     work_dir = Path(args.work_dir or Path('work_dirs', 'demo', Path(cfg.filename).stem))
     data_root = prepare_data(cfg, args.train_scenes, args.val_scenes, console)
@@ -258,6 +258,12 @@ def _read_json(path: Path) -> dict | None:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def terminal() -> Console:
+    """Gives a console on standard output that :func:`quiet` does not silence."""
+    # Without the file, rich looks up sys.stdout anew for each line.
+    return Console(file=sys.stdout)
 
 
 @contextlib.contextmanager

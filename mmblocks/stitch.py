@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from rich.console import Console
 from rich.table import Table
 
-from mmblocks.demo import evaluate, prepare_data, quiet, train
+from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.describe import cost
 from mmblocks.engine import UserError, command, load_config
 from mmblocks.errors import did_you_mean
@@ -77,7 +76,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Runs the example and prints its table."""
     args = parse_args()
-    console = Console()
+    console = terminal()
     work_dir = Path(args.work_dir)
     # The learning rate comes down within them.
     options = {

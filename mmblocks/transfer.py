@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from mmblocks.demo import evaluate, last_checkpoint, prepare_data, quiet, train
+from mmblocks.demo import evaluate, last_checkpoint, prepare_data, quiet, terminal, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
 from mmblocks.visualization import bbox_scores
 
@@ -86,7 +86,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Runs the example and prints its table."""
     args = parse_args()
-    console = Console()
+    console = terminal()
     work_dir = Path(args.work_dir)
     options = {'train_cfg.max_epochs': args.epochs} if args.epochs else {}
     source = load_config(SOURCE, options)

@@ -26,6 +26,7 @@ def test_it_trains_a_stitched_net_and_the_plain_one_and_prints_the_table(tmp_pat
     # So short a training may detect nothing at all, which the tool has to say.
     said = result.stdout + result.stderr
     assert result.returncode == 0 or 'detected nothing' in said, said[-3000:]
+    assert 'epoch  1 of 1   loss' in said
     folder = tmp_path / 'work_dirs' / 'stitch'
     assert (folder / 'retinanet_shufflenetv2_fpn_digits' / 'last_checkpoint').exists()
     if result.returncode == 0:

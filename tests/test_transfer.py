@@ -26,6 +26,7 @@ def test_it_trains_every_run_and_prints_the_table(tmp_path):
     # So short a training may detect nothing at all, which the tool has to say.
     said = result.stdout + result.stderr
     assert result.returncode == 0 or 'detected nothing' in said, said[-3000:]
+    assert said.count('epoch  1 of 1   loss') == 1 + len(RUNS)
     for run in RUNS:
         assert run.title in said
         assert (tmp_path / 'work_dirs' / 'transfer' / run.name / 'last_checkpoint').exists()
