@@ -24,7 +24,7 @@ def structure(cfg: Mapping[str, Any], image_size: int = 224) -> str:
 
     Returns:
         Lines of text: groups, their blocks, and in them the plugins and the layers that have
-        taken the place of convolutions. Shapes are channels x height x width.
+        taken the place of convolutions, those of ``dcn`` too. Shapes are channels x height x width.
 
     Raises:
         ValueError: The config names no backbone of mmblocks.
@@ -78,6 +78,9 @@ def _add_stitched(tree: Tree, path: str, module: nn.Module, shapes: Mapping[str,
         return
     if replaced := getattr(module, 'replaces', ''):
         tree.add(f'{path} {kind} in place of {replaced}{_result(shapes, [path])}')
+        return
+    if getattr(module, 'is_dcn', False):
+        tree.add(f'{path} {kind} of dcn{_result(shapes, [path])}')
         return
     if getattr(module, 'plugin_places', None):
         before = _size(shapes[path][0]) if path in shapes else ''

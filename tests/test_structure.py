@@ -50,6 +50,14 @@ def test_what_is_stitched_stands_where_it_runs():
     assert text.count('ConvModule') == 2
 
 
+def test_deformable_convolutions_are_drawn():
+    dcn = dict(type='mmblocks.ModulatedDeformConv2d')
+    text = structure(
+        dict(type='ResNet', depth=18, dcn=dcn, stage_with_dcn=(False, False, False, True)), 64
+    )
+    assert text.count('ModulatedDeformConv2dPack of dcn -> 512x2x2') == 2
+
+
 def test_the_tool_shows_a_config_s_backbone():
     result = show('configs/digits/retinanet_r18_fpn_digits.py', '--image-size', '160')
     assert result.returncode == 0, result.stderr

@@ -249,6 +249,15 @@ def starting_from(checkpoint):
     return dict(RESNET, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
 
 
+def test_weights_of_caffes_convention_ask_for_its_style():
+    weights = dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe')
+    net = dict(type='mmblocks.ResNet', depth=50, init_cfg=weights)
+    (warning,) = swap_backbone(RETINANET, net).warnings
+    assert 'style=caffe' in warning
+    assert swap_backbone(RETINANET, dict(net, style='caffe')).warnings == []
+    assert swap_backbone(RETINANET, dict(net, depth=18)).warnings == []
+
+
 SOFT_TEACHER = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
 RGB = [[123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True]
 BGR = [[103.53, 116.28, 123.675], [1.0, 1.0, 1.0], False]

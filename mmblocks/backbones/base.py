@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from typing import ClassVar, NamedTuple
 
-from mmengine.logging import print_log
+import torch
 from mmengine.model import Sequential as InitSequential
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.backbones.stitchable import StitchableModule
+from mmblocks.backbones.freezable import FreezableModule
 from mmblocks.layers.checkpoint import checkpoint_block
-from mmblocks.weights.module import FilledTensors
 
 
 class Group(NamedTuple):
@@ -34,7 +32,7 @@ class Group(NamedTuple):
     tap: bool = True
 
 
-class BaseBackbone(StitchableModule):
+class BaseBackbone(FreezableModule):
     """A chain of groups from an image to feature maps; group 0 is the stem.
 
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
@@ -85,12 +83,9 @@ class BaseBackbone(StitchableModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or self.default_init_cfg)
+        super().__init__(frozen_stages, norm_eval, init_cfg or self.default_init_cfg)
         self.out_indices = _as_indices(out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
         self.with_cp = with_cp
-        self._filled: FilledTensors | None = None
         self._is_cut = False
 
     def add_groups(
@@ -111,8 +106,7 @@ class BaseBackbone(StitchableModule):
         if not classifier:
             groups = groups[: taps[self.out_indices[-1]] + 1]
         self._group_names: list[tuple[str, ...]] = []
-        self._classifier_names = tuple(classifier or ())
-        self._frozen_names: set[str] = set()
+        self.classifier_names = tuple(classifier or ())
         for group in groups:
             for name, module in group.modules.items():
                 _add_dotted(self, name, module)
@@ -124,18 +118,21 @@ class BaseBackbone(StitchableModule):
         self._out_groups = tuple(taps[i] for i in self.out_indices)
         self.out_channels = tuple(groups[i].channels for i in self._out_groups)
         self.out_strides = tuple(groups[i].stride for i in self._out_groups)
-        self._check_frozen_stages(self.frozen_stages)
-        self._freeze_stages()
+        self._start_frozen()
 
     def _until_last_output(self, groups: Iterable[Group]) -> Iterator[Group]:
         # A negative index counts from the end, which only the whole chain knows.
         last = None if min(self.out_indices, default=-1) < 0 else max(self.out_indices)
         taps = 0
+        groups = iter(groups)
         for group in groups:
             yield group
             taps += group.tap
             if last is not None and taps > last:
-                self._is_cut = True
+                if self._is_stitched:
+                    # Made without numbers, the next stage takes no memory and leaves chance alone.
+                    with torch.device('meta'):
+                        self._is_cut = any(group.tap for group in groups)
                 return
 
     def _resolve_out_indices(self, num_taps: int, needed: bool) -> tuple[int, ...]:
@@ -153,15 +150,6 @@ class BaseBackbone(StitchableModule):
             raise ValueError(f'out_indices={self.out_indices} of {name} names an output twice')
         return tuple(resolved)
 
-    def _check_frozen_stages(self, k: int) -> None:
-        last = len(self._group_names) - 1
-        if isinstance(k, bool) or not isinstance(k, int) or not -1 <= k <= last:
-            raise ValueError(
-                f'frozen_stages={k!r} of {type(self).__name__} with '
-                f'out_indices={self.out_indices}: must be an int from -1 (nothing) over 0 (the '
-                f'stem) to {last} (everything)'
-            )
-
     def _group(self, i: int) -> list[nn.Module]:
         # Looked up by name each time: modules may have been replaced (SyncBN conversion, fusing).
         return [self.get_submodule(name) for name in self._group_names[i]]
@@ -169,80 +157,7 @@ class BaseBackbone(StitchableModule):
     @property
     def has_classifier(self) -> bool:
         """Whether logits come behind the maps."""
-        return bool(self._classifier_names)
-
-    def set_frozen_stages(self, frozen_stages: int) -> None:
-        """Changes how much is frozen; parameters that other causes hold back stay held back.
-
-        A DDP wrapper only knows the parameters that were trainable when it was made: wrap the
-        model anew afterwards, as ``UnfreezeHook`` does.
-
-        Args:
-            frozen_stages: As the constructor's.
-
-        Raises:
-            ValueError: It is out of range; nothing has changed then.
-        """
-        self._check_frozen_stages(frozen_stages)
-        self.frozen_stages = frozen_stages
-        for name in self._frozen_names:
-            self.get_parameter(name).requires_grad_(True)
-        self._frozen_names.clear()
-        self.train(self.training)
-
-    def frozen_summary(self) -> str:
-        """Says in one line what is frozen and how many parameters are left to train."""
-        frozen = ['stem', *(names[0] for names in self._group_names[1:])][: self.frozen_stages + 1]
-        total = sum(p.numel() for p in self.parameters())
-        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return (
-            f'{type(self).__name__} with frozen_stages={self.frozen_stages}: '
-            f'frozen are {", ".join(frozen) or "no groups"}; {trainable:,} of {total:,} '
-            'parameters are trainable'
-        )
-
-    def init_weights(self) -> None:
-        """Initialises or loads the weights and logs what is frozen."""
-        if not self.is_init and self.frozen_stages >= 0:
-            self._filled = FilledTensors(self)
-        super().init_weights()
-        print_log(self.frozen_summary(), logger='current')
-
-    def _warn_of_random_parts(self) -> None:
-        names = [self._parts(i) for i in range(self.frozen_stages + 1)]
-        groups = {part[0] if i else 'stem': part for i, part in enumerate(names)}
-        filled, self._filled = self._filled, None
-        if random := filled.lacking_in(self, groups):
-            print_log(
-                f'{type(self).__name__} with frozen_stages={self.frozen_stages} freezes what no '
-                f'checkpoint has filled, so it stays random: {", ".join(random)}',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-    def _freeze_stages(self) -> None:
-        names = [name for i in range(self.frozen_stages + 1) for name in self._parts(i)]
-        for prefix in names:
-            module = self.get_submodule(prefix).eval()
-            for name, parameter in module.named_parameters(prefix):
-                if parameter.requires_grad:
-                    parameter.requires_grad_(False)
-                    parameter.grad = None
-                    self._frozen_names.add(name)
-
-    def train(self, mode: bool = True) -> BaseBackbone:
-        """Sets training mode; frozen groups, and with norm_eval every BatchNorm, stay in eval."""
-        super().train(mode)
-        if mode:
-            self._freeze_stages()
-            # The first time after all that loads weights before a training has done so.
-            if self._filled is not None:
-                self._warn_of_random_parts()
-            if self.norm_eval:
-                for module in self.modules():
-                    if isinstance(module, _BatchNorm):
-                        module.eval()
-        return self
+        return bool(self.classifier_names)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps.
@@ -260,7 +175,7 @@ class BaseBackbone(StitchableModule):
             x = self._run_group(i, x)
             if i in self._out_groups:
                 outs.append(x)
-        if self._classifier_names:
+        if self.classifier_names:
             outs.append(self._classify(x))
         return tuple(outs)
 
@@ -276,7 +191,7 @@ class BaseBackbone(StitchableModule):
         return self._run_plugins(i, x, out)
 
     def _classify(self, x: Tensor) -> Tensor:
-        for name in self._classifier_names:
+        for name in self.classifier_names:
             x = self.get_submodule(name)(x)
         return x
 
@@ -297,10 +212,13 @@ class BaseBackbone(StitchableModule):
 
 
 def _as_indices(value: int | Sequence[int]) -> tuple[int, ...]:
-    indices = (value,) if isinstance(value, int) else tuple(value)
-    if any(isinstance(i, bool) or not isinstance(i, int) for i in indices):
-        raise ValueError(f'out_indices={value!r}: must be one or more ints')
-    return indices
+    try:
+        values = tuple(value) if isinstance(value, Iterable) else (value,)
+        if not any(isinstance(i, bool) for i in values):
+            return tuple(map(index, values))  # numpy's ints are ints too
+    except TypeError:
+        pass
+    raise ValueError(f'out_indices={value!r}: must be one or more ints')
 
 
 def _add_dotted(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -7,13 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmblocks.backbones.stitching import (
-    ConvSwap,
-    as_swap,
-    insert_plugins,
-    plugin_positions,
-    swap_convs,
-)
+from mmblocks.backbones.conv_swap import ConvSwap, as_swap, swap_convs
+from mmblocks.backbones.stitching import insert_plugins, plugin_positions
 from mmblocks.layers.plugins import BEHIND, BESIDE
 from mmblocks.weights.module import WeightedModule
 
@@ -61,6 +56,10 @@ class StitchableModule(WeightedModule):
         return conv_cfg if self._swap is None else plain_cfg
 
     @property
+    def _is_stitched(self) -> bool:
+        return self._swap is not None or bool(self._plugins)
+
+    @property
     def plugin_positions(self) -> tuple[str, ...]:
         """Where ``plugins`` can stand in this net."""
         return plugin_positions(self, [self._group_names[i] for i in self._stage_groups])
@@ -70,7 +69,7 @@ class StitchableModule(WeightedModule):
         self._stage_groups = tuple(stages)
         names = [self._group_names[i] for i in stages]
         if self._swap is not None:
-            swap_convs(self, names, self._swap)
+            swap_convs(self, names, self._swap, cut)
         if self._plugins:
             whole = insert_plugins(self, names, self._plugins, cut)
             self._group_plugins = {stages[i]: by_position for i, by_position in whole.items()}
@@ -84,7 +83,7 @@ class StitchableModule(WeightedModule):
         """Runs the plugins of a group that has no blocks, from its input and its output."""
         plugins = self._group_plugins.get(i, {})
         for name in plugins.get(BESIDE, ()):
-            beside = self.get_submodule(name)(x)
+            beside = self.get_submodule(name)(x).to(out.dtype)
             # Without padding, the group's map falls short of what its stride says.
             out = out + F.interpolate(beside, out.shape[2:], mode='bilinear')
         for name in plugins.get(BEHIND, ()):

@@ -60,10 +60,8 @@ class UnfreezeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Checks the schedule against model and optimizer and takes up its present state."""
         backbone = self._backbone(runner)
-        before = backbone.frozen_stages
         for value in set(self.schedule.values()):
-            backbone.set_frozen_stages(value)
-        backbone.set_frozen_stages(before)
+            backbone.check_frozen_stages(value)
         self._check_optimizer(runner, backbone)
         self._update(runner)
 

@@ -13,6 +13,9 @@ from torch import nn
 def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Module]:
     """Gives the class that a config's ``type`` names, in the scope that is active.
 
+    Of a convolution that wants more than a map, such as offsets, it is the form that makes the
+    rest itself.
+
     Layers with compiled ops are registered when ``mmcv.ops`` is imported; that happens here, for
     the configs that name one, and not when mmblocks is imported.
 
@@ -31,7 +34,7 @@ def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Modu
         'Conv2d'
     """
     if not isinstance(layer_type, str):
-        return layer_type
+        return _for_one_map(layer_type)
     found = _look_up(layer_type)
     if found is None:
         try:
@@ -42,10 +45,28 @@ def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Modu
             why = ''
             found = _look_up(layer_type)
     if found is None:
-        near = difflib.get_close_matches(layer_type, MODELS.module_dict, n=3)
-        hint = f'; did you mean {" or ".join(near)}?' if near else ''
-        raise KeyError(f'{argument}: no layer {layer_type!r} is registered{why}{hint}')
-    return found
+        raise KeyError(
+            f'{argument}: no layer {layer_type!r} is registered{why}; {_hint(layer_type)}'
+        )
+    return _for_one_map(found)
+
+
+def _for_one_map(layer: type[nn.Module]) -> type[nn.Module]:
+    return layer.as_conv() if hasattr(layer, 'as_conv') else layer
+
+
+def _hint(layer_type: str) -> str:
+    own = [
+        name
+        for name, layer in MODELS.module_dict.items()
+        if layer.__module__.startswith('mmblocks.layers.')
+    ]
+    near = difflib.get_close_matches(
+        layer_type.rpartition('.')[2], MODELS.module_dict, n=3, cutoff=0.7
+    )
+    if not near:
+        return f"mmblocks' own are {', '.join(f'mmblocks.{name}' for name in own)}"
+    return f'did you mean {" or ".join(f"mmblocks.{n}" if n in own else n for n in near)}?'
 
 
 def accepted_arguments(layer: type) -> set[str]:

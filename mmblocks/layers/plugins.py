@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmblocks.layers.lookup import accepted_arguments, find_layer
+from mmblocks.layers.trial import as_size, spare_input, try_layer
 
 _KEYS = ('cfg', 'stages', 'position', 'init')
 BESIDE, BEHIND = 'parallel', 'after_block'
@@ -38,14 +40,44 @@ class Place(NamedTuple):
     """What stands where a plugin goes.
 
     Attributes:
-        in_channels: Channels of what the plugin takes.
-        out_channels: Channels of what it must give.
-        stride: Pixels of the one per pixel of the other.
+        takes: Channels, height and width of what the plugin takes, for some size of images.
+        gives: The same of what it must give.
+        resized: Whether what it gives is resized to that, so that a padded layer will do.
     """
 
-    in_channels: int
-    out_channels: int
-    stride: int = 1
+    takes: tuple[int, ...]
+    gives: tuple[int, ...]
+    resized: bool = False
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of what the plugin takes."""
+        return self.takes[0]
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of what it must give."""
+        return self.gives[0]
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the one per pixel of the other."""
+        return round(self.takes[1] / self.gives[1])
+
+    def is_filled_by(self, size: tuple[int, ...]) -> bool:
+        """Whether a layer that gives such maps can stand here.
+
+        Args:
+            size: Channels, height and width.
+        """
+        channels, *sides = size
+        if channels != self.out_channels or len(sides) != 2:
+            return False
+        for side, taken, needed in zip(sides, self.takes[1:], self.gives[1:], strict=True):
+            padded = math.ceil(taken / self.stride) if self.resized else needed
+            if not min(padded, needed) <= side <= max(padded, needed):
+                return False
+        return True
 
 
 def parse_plugins(
@@ -120,11 +152,13 @@ def check_stages(
     """
     if stages is None:
         return (True,) * num_stages
-    chosen = tuple(map(bool, stages))
-    fits = len(chosen) >= num_stages if at_least else len(chosen) == num_stages
-    if not fits or not any(chosen):
-        raise ValueError(f'{argument}={stages} must be {num_stages} bools, at least one True')
-    return chosen
+    # Where more stages could have been built, something may be said of them too.
+    fits = isinstance(stages, Sequence) and (
+        len(stages) >= num_stages if at_least else len(stages) == num_stages
+    )
+    if not fits or any(stage not in (False, True) for stage in stages) or not any(stages):
+        raise ValueError(f'{argument}={stages!r} must be {num_stages} bools, at least one True')
+    return tuple(map(bool, stages))
 
 
 def add_plugins(
@@ -151,6 +185,7 @@ def add_plugins(
             continue
         options = _with_channels(plugin.cfg, place, position)
         name, layer = build_plugin_layer(options, postfix=options.pop('postfix', ''))
+        _check_fits(layer, place, position)
         if plugin.identity:
             layer = IdentityStart(layer, place.out_channels, beside=position == BESIDE)
         if hasattr(block, name):
@@ -165,11 +200,28 @@ def add_plugins(
     return names
 
 
+def _check_fits(layer: nn.Module, place: Place, position: str) -> None:
+    """Raises unless a layer gives what has to stand there; keeps it from writing into its input."""
+    kind = type(layer).__name__
+    try:
+        trial = try_layer(layer, place.takes)
+    except ValueError as error:
+        raise ValueError(f'plugins: {kind} at {position} does not fit: {error}') from error
+    if trial.gives is not None and not place.is_filled_by(trial.gives):
+        raise ValueError(
+            f'plugins: {kind} at {position} makes {as_size(trial.gives)} of '
+            f'{as_size(place.takes)}, but {as_size(place.gives)} is needed there (channels, '
+            'height, width)'
+        )
+    if trial.in_place:
+        spare_input(layer)
+
+
 def _with_channels(cfg: dict[str, Any], place: Place, position: str) -> dict[str, Any]:
     """Completes a layer's config by what it has to take and to give, as far as it can be told."""
     layer = find_layer(cfg['type'], argument='plugins: cfg')
     accepted = accepted_arguments(layer)
-    options = dict(cfg)
+    options = dict(cfg, type=layer)
     takes = next((name for name in ('in_channels', 'channels') if name in accepted), None)
     told = dict(out_channels=place.out_channels, stride=place.stride)
     if takes is not None:
@@ -220,4 +272,7 @@ class IdentityStart(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Runs the layer."""
         out = self.layer(x)
-        return self.gate * out if self.beside else x + self.gate * (out - x)
+        if self.beside:
+            return self.gate * out
+        # Mixed precision would promote the sum to the gate's.
+        return x + (self.gate * (out - x)).to(x.dtype)

@@ -35,7 +35,7 @@ def convolve_points(
     """
     # The grid sampler's backward is slow on CPU, but graphs of it can be exported.
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    form = _by_rows if x.is_cpu and len(x) and not traced else _by_grid
+    form = _by_rows if x.is_cpu and not traced and len(x) else _by_grid
     return form(x, rows, columns, weight, bias)
 
 

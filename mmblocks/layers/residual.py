@@ -79,7 +79,9 @@ class ResidualBlock(BaseModule):
             self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
             self.add_module(norm_name, norm)
             self._steps.append((f'conv{i}', norm_name, []))
-        self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio) if se_ratio else None
+        self._has_se = bool(se_ratio)
+        if se_ratio:  # else the name is free for a plugin
+            self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         if zero_init_residual:
@@ -124,7 +126,7 @@ class ResidualBlock(BaseModule):
                 out = self.relu(out)
             for plugin in plugins:
                 out = getattr(self, plugin)(out)
-        if self.se_layer is not None:
+        if self._has_se:
             out = self.se_layer(out)
         return out
 
@@ -204,12 +206,13 @@ class Bottleneck(ResidualBlock):
 
 def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None) -> nn.Module:
     cfg = conv_cfg
+    is_dcn = False
     if spec.deformable and dcn is not None:
         dcn = dict(dcn)
         if not (dcn.pop('fallback_on_stride', False) and spec.stride > 1):
-            dcn['type'] = find_layer(dcn['type'], argument='dcn')
-            cfg = dcn
-    return build_conv_layer(
+            cfg = dict(dcn, type=find_layer(dcn['type'], argument='dcn'))
+            is_dcn = True
+    conv = build_conv_layer(
         cfg,
         spec.in_channels,
         spec.out_channels,
@@ -220,3 +223,6 @@ def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None) -> nn.M
         groups=spec.groups,
         bias=False,
     )
+    # A stitched layer of its own: drawn as one, and left whole by conv_cfg.
+    conv.is_dcn = is_dcn
+    return conv

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
@@ -76,5 +75,7 @@ def _sides(size: int, kernel_size: int, stride: int, dilation: int) -> tuple[int
     # No branch on the size, and a sum that does not depend on it, keep a traced graph open to
     # every size. What the sum is too large by, less than a stride, no place of the kernel reaches.
     reach = dilation * (kernel_size - 1)
-    begin = torch.sym_max(reach - (size - 1) % stride, 0) // 2
+    needed = reach - (size - 1) % stride
+    # Half of what is above 0: in arithmetic that tensors, symbols and ints all know.
+    begin = (needed + abs(needed)) // 4
     return begin, reach - begin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ..
         >>> checked_windows([5, 9], 'kernel_sizes')
         (5, 9)
     """
-    sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
+    sizes = tuple(kernel_sizes) if isinstance(kernel_sizes, Iterable) else (kernel_sizes,)
     if any(not isinstance(size, int) or size < 1 or size % 2 == 0 for size in sizes):
         raise ValueError(
             f'{argument}={kernel_sizes}: must be odd numbers, so that the maps keep their size'

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mmblocks.engine import UserError
 from mmblocks.errors import first_line
+from mmblocks.weights.preprocessing import CAFFE
 
 from .detector import Inlet, dotted, head_strides, necks, type_name
 from .images import Images
@@ -124,6 +125,15 @@ def warnings(change: Change) -> list[str]:
         found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')
     if images := change.images.warning():
         found.append(images)
+    backbone = change.new.detector['backbone']
+    name = type_name(backbone).rpartition('.')[2]
+    # The keys are the same; only the images tell whose convention the weights follow.
+    from_caffe = change.images.wanted == CAFFE and name in ('ResNet', 'ResNeXt')
+    if from_caffe and backbone.get('depth') not in (18, 34) and backbone.get('style') != 'caffe':
+        found.append(
+            f"{change.images.source} has its strides in the 1x1 convolutions, as style='caffe' "
+            'builds the net: --backbone-options style=caffe'
+        )
     optim_wrapper = change.cfg.get('optim_wrapper') or {}
     if constructor := optim_wrapper.get('constructor'):
         found.append(

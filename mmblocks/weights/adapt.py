@@ -1,71 +1,87 @@
-"""Fitting the first convolution of weights for RGB images to images of other channels."""
+"""Fitting the first convolution of weights for images of some channels to images of others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-_RGB = 3
+from mmblocks.layers.focus import Focus
+
+# A first kernel of more channels on both sides sees no images, as in a neck.
+_MOST_CHANNELS = 4
 
 
-def adapt_image_convs(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    """Replaces the weights of convolutions that take RGB images by ones that fit a module.
+def image_kernel(module: nn.Module, state: Mapping[str, Tensor]) -> str | None:
+    """Names the kernel that sees the images, where it is for images of other channels.
 
     Args:
-        state: Weights under the module's names; those that do not fit are replaced.
-        own: The module's own tensors.
+        module: A net, or any other module.
+        state: Weights under the module's names.
+
+    Returns:
+        The name of the first kernel of the module if the two differ in nothing but the channels
+        of the input; else None.
+    """
+    own = module.state_dict()
+    name = next((name for name, value in own.items() if value.dim() == 4), None)
+    if name is None or name not in state or state[name].dim() != 4:
+        return None
+    given, wanted, pixels = state[name].shape, own[name].shape, _pixels(module, name)
+    fits = given[0] == wanted[0] and given[2:] == wanted[2:] and given[1] % pixels == 0
+    sees_images = min(given[1], wanted[1]) <= pixels * _MOST_CHANNELS
+    return name if fits and sees_images and given[1] != wanted[1] else None
+
+
+def adapt_image_kernel(module: nn.Module, state: dict[str, Tensor]) -> bool:
+    """Replaces the weights of a net's first convolution by ones that fit its images.
+
+    Args:
+        module: The net.
+        state: Weights under its names; changed in place.
 
     Returns:
         Whether there was anything to do.
     """
-    adapted = False
-    for name, wanted in own.items():
-        given = state.get(name)
-        if given is None or not takes_images(given.shape, wanted.shape):
-            continue
-        # Several pixels can lie behind one another in the channels, as in the Focus layer.
-        pixels = given.shape[1] // _RGB
-        state[name] = adapt_input(given, wanted.shape[1] // pixels)
-        adapted = True
-    return adapted
-
-
-def takes_images(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether the sizes of two kernels differ in nothing but the channels of the images."""
-    if len(given) != 4 or len(wanted) != 4:
+    name = image_kernel(module, state)
+    if name is None:
         return False
-    pixels, rest = divmod(given[1], _RGB)
-    return (
-        rest == 0
-        and pixels in (1, 4)
-        and given[1] != wanted[1]
-        and wanted[1] % pixels == 0
-        and (given[0], *given[2:]) == (wanted[0], *wanted[2:])
-    )
+    pixels = _pixels(module, name)
+    in_channels = module.state_dict()[name].shape[1] // pixels
+    state[name] = adapt_input(state[name], in_channels, pixels)
+    return True
 
 
-def adapt_input(weight: Tensor, in_channels: int) -> Tensor:
-    """Makes a kernel for RGB images one for images of other channels, as is usual.
+def _pixels(module: nn.Module, name: str) -> int:
+    """How many pixels lie behind one another in the channels, as in the Focus layer."""
+    parts = name.split('.')
+    parents = (module.get_submodule('.'.join(parts[:end])) for end in range(len(parts)))
+    return 4 if any(isinstance(parent, Focus) for parent in parents) else 1
+
+
+def adapt_input(weight: Tensor, in_channels: int, pixels: int = 1) -> Tensor:
+    """Makes a kernel for images of some channels one for images of others, as is usual.
 
     Args:
-        weight: (out_channels, pixels * 3, height, width).
+        weight: (out_channels, pixels * channels, height, width).
         in_channels: Channels of the images.
+        pixels: How many pixels lie behind one another in the channels.
 
     Returns:
-        (out_channels, pixels * in_channels, height, width): for one channel the sum over the
-        three; for others the three in turn, scaled so that a grey image gives the same.
+        (out_channels, pixels * in_channels, height, width): for one channel the sum over those
+        that there were; for others those in turn, scaled so that a grey image gives the same if
+        none is left out.
 
     Example:
         >>> import torch
         >>> adapt_input(torch.ones(8, 3, 7, 7), 4)[0, :, 0, 0]
         tensor([0.7500, 0.7500, 0.7500, 0.7500])
     """
-    out_channels, _, *size = weight.shape
-    weight = weight.reshape(out_channels, -1, _RGB, *size)
+    weight = weight.unflatten(1, (pixels, -1))
+    channels = weight.shape[2]
     if in_channels == 1:
         weight = weight.sum(2, keepdim=True)
     else:
-        turns = [i % _RGB for i in range(in_channels)]
-        weight = weight[:, :, turns] * (_RGB / in_channels)
+        turns = [i % channels for i in range(in_channels)]
+        weight = weight[:, :, turns] * (channels / in_channels)
     return weight.flatten(1, 2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import hashlib
 import os
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,10 +25,13 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmblocks.errors import UserError, did_you_mean, first_line
 from mmblocks.weights.formats import (
     check_hash,
+    is_array_pickle,
+    is_safetensors,
     promised_hash,
     read_array_pickle,
     read_safetensors,
 )
+from mmblocks.weights.report import listed
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
 
@@ -35,7 +41,8 @@ _REFUSED = re.compile(
     r'GLOBAL (\S+ ?\([^)]*\)|\S+) was not an allowed|GLOBAL (getattr\(.*\))|GLOBAL (\S+) whose'
     r'|unrecognized function (.+)|allowlisted via `add_safe_globals`,? but got (.+)'
 )
-# Under which names trainers store a state dict: timm, mmengine, detectron2, and others.
+# Under which names trainers store a state dict, averaged weights first: timm, mmengine, detectron2,
+# and others. MMEngine's ``ema_state_dict`` is what was not averaged.
 _CONTAINERS = (
     'state_dict_ema',
     'model_ema',
@@ -45,7 +52,9 @@ _CONTAINERS = (
     'model_state_dict',
     'module',
     'net',
+    'ema_state_dict',
 )
+_DAMAGED = (RuntimeError, EOFError, struct.error, zipfile.BadZipFile)
 _NO_CHECKPOINT = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -126,10 +135,13 @@ def _read_file(file: Path, map_location: Any = None, mmap: bool = False) -> Any:
     """Reads a file of any known format; within `weights_only`."""
     _check_file(file)
     check_hash(file)
-    if file.suffix == '.safetensors':
+    if is_safetensors(file):
         return read_safetensors(file, map_location)
-    if file.suffix == '.pkl' and not zipfile.is_zipfile(file):
+    if is_array_pickle(file):
         return read_array_pickle(file)
+    if file.suffix == '.safetensors':  # torch goes by the name, if it sees one
+        with file.open('rb') as stream:
+            return torch.load(stream, map_location=map_location)
     return torch.load(file, map_location=map_location, mmap=mmap and zipfile.is_zipfile(file))
 
 
@@ -141,13 +153,41 @@ def _load_url(
     **_: Any,
 ) -> Any:
     """Stands for ``torch.hub.load_state_dict_from_url``, whose cache it shares."""
-    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
-    file = folder / Path(urlparse(url).path).name
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print_log(f'downloading {url} to {file}', logger='current')
+    file = cache_path(url, model_dir)
+    if file.exists():
+        return _read_file(file, map_location)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    print_log(f'downloading {url} to {file}', logger='current')
+    try:
         torch.hub.download_url_to_file(url, str(file), promised_hash(file.name), progress=progress)
-    return _read_file(file, map_location)
+    except OSError as error:
+        raise UserError(
+            f'cannot download {url}: {error}; downloaded by other means, it belongs at {file}'
+        ) from error
+    try:
+        return _read_file(file, map_location)
+    except Exception:
+        # Another try shall not find a refusal's web page again.
+        file.unlink(missing_ok=True)
+        raise
+
+
+def cache_path(url: str, folder: str | None = None) -> Path:
+    """Where the download of an address is kept.
+
+    Args:
+        url: The address of a checkpoint.
+        folder: The cache; default: torch's.
+
+    Returns:
+        The file: torch's own where the name promises a hash. Other names, such as
+        model.safetensors, are those of many addresses, so that they get a folder each.
+    """
+    cache = Path(folder or Path(torch.hub.get_dir(), 'checkpoints'))
+    name = Path(urlparse(url).path).name
+    if promised_hash(name) is None:
+        cache /= hashlib.sha256(url.encode()).hexdigest()[:16]
+    return cache / name
 
 
 def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
@@ -164,19 +204,32 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
     Raises:
         UserError: It holds no tensors.
     """
-    held = [checkpoint.get(name) for name in _CONTAINERS] if isinstance(checkpoint, dict) else []
-    state_dict = next((value for value in [*held, checkpoint] if _is_state_dict(value)), None)
+    state_dict = _find_state_dict(checkpoint)
     if state_dict is None:
-        raise UserError(f'{path} holds no weights (it is a {type(checkpoint).__name__})')
+        held = f'a {type(checkpoint).__name__}'
+        if isinstance(checkpoint, dict):
+            held += f' of {listed([str(name) for name in checkpoint]) or "nothing"}'
+        raise UserError(
+            f'{path} holds no weights: it is {held}; they are looked for in it and under '
+            f'{", ".join(_CONTAINERS)}'
+        )
     stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata
     return stripped
 
 
-def _is_state_dict(value: Any) -> bool:
-    named = isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    return named and any(isinstance(item, torch.Tensor) for item in value.values())
+def _find_state_dict(value: Any, depth: int = 2) -> dict[str, torch.Tensor] | None:
+    if not isinstance(value, dict):
+        return None
+    for name in _CONTAINERS if depth else ():
+        found = _find_state_dict(value.get(name), depth - 1)
+        if found is not None:
+            return found
+    named = all(isinstance(name, str) for name in value)
+    # A trainer's lone numbers, such as the decay of an average, are no weights.
+    tensors = (item for item in value.values() if isinstance(item, torch.Tensor))
+    return value if named and any(tensor.dim() for tensor in tensors) else None
 
 
 def _check_file(file: Path) -> None:
@@ -193,8 +246,8 @@ def _check_file(file: Path) -> None:
         raise UserError(f'cannot read {file}: {error.strerror}') from error
     if not head:
         raise UserError(f'{file} is empty (0 bytes)')
-    text = head.lstrip().lower()
-    if text.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith(b'<'):
         raise UserError(f'{file} is a web page, not a checkpoint; was its download refused?')
     if text.startswith(b'version https://git-lfs'):
         raise UserError(f'{file} is a Git LFS pointer, not a checkpoint; run git lfs pull')
@@ -237,7 +290,7 @@ def _explained(path: str) -> Iterator[None]:
         raise UserError(f'cannot load {path}: {error}') from error
     except _NO_CHECKPOINT as error:
         raise UserError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError) as error:
+    except _DAMAGED as error:
         if 'weights_only' in str(error):  # an archive of another kind, such as TorchScript
             raise UserError(_refusal(path, '')) from error
         size = f' ({_size(Path(path))})' if Path(path).is_file() else ''
@@ -249,4 +302,7 @@ def _refusal(path: str, message: str) -> str:
     if found is None:
         return f'{path} is no checkpoint that torch can read, or it is damaged'
     name = next(group for group in found.groups() if group).rstrip('.')
-    return f'{path} is refused: it asks for {name}, which no checkpoint of weights needs'
+    return (
+        f'{path} is refused: it asks for {name}, which no weights need; where the file is trusted, '
+        'save its state dict alone and load that'
+    )

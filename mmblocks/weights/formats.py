@@ -29,9 +29,43 @@ _ALLOWED: dict[tuple[str, str], Any] = {
         )
     },
 }
-_HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
-# Eight digits that are the day of a release.
-_DAY = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])')
+_HASH = re.compile(r'-([0-9a-f]{8,64})(\.\w+){1,2}$')
+# Eight digits that are the day of a release, or the number of a step.
+_DAY_OR_STEP = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])|00\d+')
+# How the files of torch 1.5 and older begin, which are pickles too.
+_OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
+
+
+def is_safetensors(file: Path) -> bool:
+    """Whether a file is of the safetensors format, whatever it is called, or at least called so.
+
+    Args:
+        file: The file.
+    """
+    head = _head(file)
+    # The length of a header in JSON, then the header.
+    length = int.from_bytes(head[:8], 'little')
+    if head[8:9] == b'{' and length < file.stat().st_size:
+        return True
+    return file.suffix == '.safetensors' and not _is_torchs(head)
+
+
+def is_array_pickle(file: Path) -> bool:
+    """Whether a file may be a plain pickle, such as those of detectron2's model zoo.
+
+    Args:
+        file: The file.
+    """
+    return file.suffix == '.pkl' and not _is_torchs(_head(file))
+
+
+def _head(file: Path) -> bytes:
+    with file.open('rb') as stream:
+        return stream.read(len(_OLD_TORCH))
+
+
+def _is_torchs(head: bytes) -> bool:
+    return head.startswith((b'PK', _OLD_TORCH))
 
 
 def read_safetensors(file: Path, map_location: Any = None) -> dict[str, torch.Tensor]:
@@ -87,8 +121,8 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _encode
         if (module, name) not in _ALLOWED:
             raise UserError(
-                f'{self._file_name} is refused: it asks for {module}.{name}, which no checkpoint '
-                'of weights needs'
+                f'{self._file_name} is refused: it asks for {module}.{name}, which no weights '
+                'need; where the file is trusted, save its arrays alone and load those'
             )
         return _ALLOWED[module, name]
 
@@ -144,4 +178,4 @@ def promised_hash(name: str) -> str | None:
         True
     """
     found = _HASH.search(name)
-    return None if found is None or _DAY.fullmatch(found[1]) else found[1]
+    return None if found is None or _DAY_OR_STEP.fullmatch(found[1]) else found[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -11,11 +11,12 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmblocks.errors import UserError
-from mmblocks.weights.adapt import adapt_image_convs, takes_images
+from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
 from mmblocks.weights.renaming import choose_layout, rename_keys
-from mmblocks.weights.report import LoadReport, looks_like
+from mmblocks.weights.report import LoadReport, listed, looks_like
 
+_MIN_MATCH = 0.9
 # A prefix under which fewer of a module's tensors stand is not where its weights are.
 _LEAST_SHARE = 0.5
 
@@ -25,7 +26,7 @@ def load_pretrained(
     checkpoint: str,
     prefix: str | None = None,
     map_location: Any = 'cpu',
-    min_match: float = 0.9,
+    min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
 ) -> LoadReport:
     """Loads weights into a module, renames them as needed, and logs what has found its place.
@@ -34,13 +35,16 @@ def load_pretrained(
         module: A backbone or neck.
         checkpoint: A file of torch, safetensors or detectron2's ``.pkl``; or any address that
             MMEngine's loaders know: http(s)://, s3://, torchvision://, open-mmlab://, timm://.
-        prefix: What the names of the module's weights begin with in it; default: found.
+        prefix: What the names of the module's weights begin with in it, with or without the dot
+            at its end; default: found.
         map_location: Device to load to.
-        min_match: Share of the module's tensors that must have found weights, 0 to 1. Parts that
-            a config adds to the net (plugins, the offsets of deformable convolutions) and
-            BatchNorm's counters are not asked for.
-        adapt_input: Whether to fit a first convolution of RGB images to another number of
-            channels: one channel gets the sum of the three, others get them in turn, scaled.
+        min_match: Share of the module's tensors that must have found weights, 0 to 1; unless it
+            is lowered, no stage may be left without any either. Parts that a config adds to the
+            net (plugins, the offsets of deformable convolutions), BatchNorm's counters and a
+            classifier of other classes are not asked for.
+        adapt_input: Whether to fit the first convolution to images of another number of
+            channels: one channel gets the sum of those that there were, others get them in turn,
+            scaled.
 
     Returns:
         What was loaded.
@@ -59,7 +63,8 @@ def load_pretrained(
     guard_loaders()
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
     report = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input).report
-    level = logging.WARNING if report.mismatched else logging.INFO
+    doubtful = report.missing or report.mismatched or _in_groups(module, report.unexpected)
+    level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
     return report
 
@@ -87,7 +92,7 @@ def fit_weights(
     whole: dict[str, Tensor],
     source: str,
     prefix: str | None = None,
-    min_match: float = 0.9,
+    min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
 ) -> Fitted:
     """Loads weights that are read already into a module; logs nothing.
@@ -106,33 +111,44 @@ def fit_weights(
     Raises:
         UserError: Too little of it fits.
     """
-    if prefix is None:
-        prefix = _find_prefix(module, list(whole))
-    elif not any(name.startswith(prefix) for name in whole):
-        tops = sorted({f'{name.partition(".")[0]}.' for name in whole})
-        raise UserError(
-            f'{source}: no name in it begins with prefix={prefix!r}; they begin with '
-            f'{", ".join(tops[:12])}'
-        )
-    state_dict = {
-        name.removeprefix(prefix): value
-        for name, value in whole.items()
-        if name.startswith(prefix) and isinstance(value, Tensor)
-    }
-    layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
-    names = list(state_dict)
-    state = _load(module, state_dict, adapt_input)
+    try:
+        prefix = _choose_prefix(module, list(whole), prefix, min_match)
+        state_dict = {
+            name.removeprefix(prefix): value
+            for name, value in whole.items()
+            if name.startswith(prefix) and isinstance(value, Tensor)
+        }
+        layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
+        names = list(state_dict)
+        state = _load(module, state_dict, adapt_input)
+    except (UserError, ValueError) as error:
+        raise UserError(f'{source}: {error}') from error
     report = _report(module, state, source, prefix, layout.name if layout else None)
     report = report._replace(others=len(whole) - len(names))
-    _check(report, names, min_match)
+    _check(module, report, state, names, min_match)
     return Fitted(state, names, report)
 
 
-def _find_prefix(module: nn.Module, names: list[str]) -> str:
+def _choose_prefix(
+    module: nn.Module, names: list[str], prefix: str | None, min_match: float
+) -> str:
+    if prefix is None:
+        return _find_prefix(module, names, min_match)
+    # A DDP wrapper's is gone by now.
+    for given in (prefix, prefix.removeprefix('module.')):
+        full = f'{given.removesuffix(".")}.' if given else ''
+        if any(name.startswith(full) for name in names):
+            return full
+    tops = sorted({f'{name.partition(".")[0]}.' for name in names})
+    raise UserError(f'no name in it begins with prefix={prefix!r}; they begin with {listed(tops)}')
+
+
+def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     """Finds what stands in front of a module's names in a larger model, or behind a wrapper."""
     own = set(module.state_dict())
+    least = min(_LEAST_SHARE, min_match)
     shares = {}
-    for prefix in _prefixes(names, at_least=len(own) * _LEAST_SHARE / 2):
+    for prefix in _prefixes(names, at_least=len(own) * least / 2):
         inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
         try:
             renamed = rename_keys(inner, getattr(module, 'accepted_layouts', ()))
@@ -142,13 +158,13 @@ def _find_prefix(module: nn.Module, names: list[str]) -> str:
         found = own.intersection(renamed.get(name, name) for name in inner)
         shares[prefix] = len(found) / len(own)
     most = max(shares.values(), default=0)
-    if most < _LEAST_SHARE:
+    if not most or most < least:
         return ''
     best, *more = (prefix for prefix, share in shares.items() if share == most)
     if more and best:
         raise UserError(
-            f'these weights hold several parts that fit {type(module).__name__}: '
-            f'{", ".join([best, *more])}; choose one with prefix='
+            f'several parts of it fit {type(module).__name__}: {", ".join([best, *more])}; choose '
+            'one with prefix='
         )
     return best
 
@@ -170,16 +186,21 @@ def _prefixes(names: list[str], at_least: float) -> Iterator[str]:
 
 def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dict[str, Tensor]:
     """Copies what fits and gives all that was offered, under the module's own names."""
-    own = module.state_dict()
     # The hooks that rename run module by module, outer ones first, and change the dict.
-    adapted = False
+    adapted, errors = False, []
     for name, part in module.named_modules():
         prefix = f'{name}.' if name else ''
-        part._load_from_state_dict(state, prefix, {}, False, [], [], [])
+        part._load_from_state_dict(state, prefix, {}, False, [], [], errors)
         if not name and adapt_input:
-            adapted = adapt_image_convs(state, own)
+            adapted = adapt_image_kernel(module, state)
+    # Sizes that differ are reported with the rest.
+    if failed := [error for error in errors if not error.startswith('size mismatch')]:
+        raise UserError(f'{len(failed)} tensors of it cannot be copied: {failed[0].strip()}')
     if adapt_input and not adapted:
-        raise UserError('adapt_input=True has no effect: the images have as many channels there')
+        raise UserError(
+            'adapt_input=True has no effect: its first convolution is not one of the same size for '
+            'other channels'
+        )
     return state
 
 
@@ -218,19 +239,52 @@ def _added(module: nn.Module) -> set[str]:
     return added
 
 
-def _check(report: LoadReport, names: list[str], min_match: float) -> None:
+def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:
+    """Gives those of some names that are of groups of the net, but not of layers replaced there."""
+    replaced = tuple(
+        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
+    )
+    groups = module.group_parts().values() if hasattr(module, 'group_parts') else ()
+    parts = tuple(f'{part}.' for names in groups for part in names)
+    return [name for name in names if name.startswith(parts) and not name.startswith(replaced)]
+
+
+def _check(
+    module: nn.Module,
+    report: LoadReport,
+    state: dict[str, Tensor],
+    names: list[str],
+    min_match: float,
+) -> None:
     sizes = ''
     if report.mismatched:
         name, given, wanted = report.mismatched[0]
-        sizes = f'{name} is {given} there and {wanted} here'
-    if report.share < min_match:
+        sizes = f' ({name} is {given} there and {wanted} here)'
+    classifier = tuple(f'{name}.' for name in getattr(module, 'classifier_names', ()))
+    others = sum(name.startswith(classifier) for name, *_ in report.mismatched) if classifier else 0
+    share = len(report.matched) / max(report.wanted - others, 1)
+    empty = _empty_groups(module, report) if min_match >= _MIN_MATCH else []
+    if share < min_match or empty:
+        where = f', none of {", ".join(empty)}' if share >= min_match else ''
         raise TooFewFound(
             f'{report.source}: only {len(report.matched)} of {report.wanted} tensors of '
-            f'{report.module} found weights ({report.share:.0%}; min_match={min_match:g}). '
-            f'{looks_like(names)}' + (f' ({sizes})' if sizes else '')
+            f'{report.module} found weights{where} ({share:.0%}; min_match={min_match:g}). '
+            f'{looks_like(names, report)}{sizes}'
         )
-    if any(takes_images(given, wanted) for _, given, wanted in report.mismatched):
+    if image_kernel(module, state):
         raise UserError(
-            f'{report.source} is for images of other channels ({sizes}): adapt_input=True fits its '
+            f'{report.source} is for images of other channels{sizes}: adapt_input=True fits its '
             'first convolution to these, or in_channels must be that of the weights'
         )
+
+
+def _empty_groups(module: nn.Module, report: LoadReport) -> list[str]:
+    """Names the groups of a net of which nothing was found, though there was something to find."""
+    lacking = (*report.missing, *(name for name, *_ in report.mismatched))
+    empty = []
+    for group, names in getattr(module, 'group_parts', dict)().items():
+        parts = tuple(f'{name}.' for name in names)
+        found = any(name.startswith(parts) for name in report.matched)
+        if not found and any(name.startswith(parts) for name in lacking):
+            empty.append(group)
+    return empty

@@ -9,13 +9,16 @@ from typing import NamedTuple
 # How the names of each library look, the telling ones first.
 _LOOKS = (
     ("detectron2's", r'(.*\.)?(res2\.0\.conv1|fpn_lateral\d|bottom_up)'),
+    ("Caffe2's, as early detectron2 files have them", r'res2_0_branch2a'),
     (
         "mmpretrain's",
         r'(.*\.)?(layer\d+\.\d+\.conv\.\d\.(conv|bn)|branch1\.\d\.conv|features\.\d+\.conv\.weight)',
     ),
     ("mmdet's or mmpretrain's", r'(.*\.)?(layer\d+\.\d+\.\w+_conv\.conv|layers\.\d+\.\d+\.)'),
     ("timm's", r'(.*\.)?(conv_stem|blocks\.\d+\.\d+\.|stages\.\d+\.blocks)'),
-    ("torchvision's", r'(.*\.)?(features\.\d+|stage\d\.\d+\.branch)'),
+    ("mmdet's", r'(.*\.)?(lateral_convs\.\d|stage\d\.\d\.main_conv)'),
+    ("torchvision's", r'(.*\.)?(features\.\d+|stage\d\.\d+\.branch|inner_blocks|inception3a)'),
+    ("torchvision's or timm's", r'(.*\.)?denseblock\d'),
     ("a ResNet's, as mmdet and torchvision have them", r'(.*\.)?layer1\.0\.conv1'),
     ("a vision transformer's", r'(.*\.)?(patch_embed|cls_token|encoder\.layers?\.)'),
 )
@@ -80,26 +83,33 @@ class LoadReport(NamedTuple):
         )
 
 
-def looks_like(names: Sequence[str]) -> str:
+def looks_like(names: Sequence[str], report: LoadReport | None = None) -> str:
     """Says whose names these look like, and what to do.
 
     Args:
         names: The names in a state dict.
+        report: What of them a module has a place for, if one was asked.
 
     Example:
         >>> looks_like(['conv_stem.weight', 'blocks.0.0.conv_pw.weight'])
         "Its names look like timm's (conv_stem.weight, blocks.0.0.conv_pw.weight): are they of \
 another net, or of another size of this one?"
     """
+    shown = listed(names)
+    if report and len(report.matched) + len(report.mismatched) >= report.wanted / 2:
+        theirs = f'{report.layout} names of' if report.layout else 'those of'
+        return f'Its names are {theirs} {report.module} ({shown}), of another size or variant of it'
     whose = next((who for who, look in _LOOKS if any(re.match(look, name) for name in names)), None)
+    if report and report.layout:
+        whose = f"{report.layout}'s"
     if whose is None:
         return (
-            f'Its names ({listed(names)}) are of no known layout: name the part to load with '
-            'prefix=, or rename them'
+            f'Its names ({shown}) are of no known layout: name the part to load with prefix=, or '
+            'rename them'
         )
     return (
-        f'Its names look like {whose} ({listed(names)}): are they of another net, or of another '
-        'size of this one?'
+        f'Its names look like {whose} ({shown}): are they of another net, or of another size of '
+        'this one?'
     )
 
 

@@ -1,13 +1,15 @@
-"""What MMEngine's own checkpoints need on top of tensors, and nothing that runs code.
+"""What the checkpoints of trainers need on top of tensors, and nothing that runs code.
 
 A checkpoint of MMEngine's ``Runner`` holds tensors, and beside them the history of the log, the
-state of the schedulers and numpy scalars. ``torch.load(weights_only=True)`` refuses those until
-they are put on its allow list.
+state of the schedulers and numpy scalars; timm's and others' hold their command line.
+``torch.load(weights_only=True)`` refuses those until they are put on its allow list.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -69,14 +71,19 @@ def _allowed() -> list[tuple[Any, str]]:
         *((rebuild_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
         *((rebuild_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
         *((dtype, f'{dtype.__module__}.{dtype.__qualname__}') for dtype in dtypes),
+        (Namespace, 'argparse.Namespace'),
+        # Python 3.13 calls them pathlib._local's; a path of another system cannot be made here.
+        *((PurePosixPath, f'{module}.PosixPath') for module in ('pathlib', 'pathlib._local')),
+        *((PureWindowsPath, f'{module}.WindowsPath') for module in ('pathlib', 'pathlib._local')),
     ]
 
 
 def allow_mmengine_checkpoints() -> None:
     """Lets ``torch.load(weights_only=True)`` read the checkpoints of MMEngine's ``Runner``.
 
-    Allowed are numpy arrays, scalars and dtypes, ``HistoryBuffer``, ``ConfigDict`` and the two
-    functions of ``OneCycleParamScheduler``. ``builtins.getattr``, which such files name too, is
+    Allowed are numpy arrays, scalars and dtypes, ``HistoryBuffer``, ``ConfigDict``, the two
+    functions of ``OneCycleParamScheduler``, and paths and ``argparse.Namespace``, which other
+    trainers store. ``builtins.getattr``, which such files name too, is
     answered by a stand-in that knows those functions only, so that a file cannot reach anything
     else through it. May be called any number of times. Needs torch 2.6 or later.
 

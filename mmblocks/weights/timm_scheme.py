@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -46,5 +47,8 @@ def load_from_timm(filename: str, map_location: Any = None) -> dict[str, Any]:
     try:
         state_dict = timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # timm, the hub's client and the network all have their own
+        if isinstance(error.__cause__ or error, pickle.UnpicklingError):
+            # What is said elsewhere of a file with code in it is said of this one too.
+            raise (error.__cause__ or error) from None
         raise UserError(f'{filename}: timm cannot get the weights: {first_line(error)}') from error
     return {key: value.to(map_location or 'cpu') for key, value in state_dict.items()}

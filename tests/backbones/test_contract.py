@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
@@ -82,6 +83,7 @@ def test_any_choice_of_outputs_gives_the_same_maps(net):
         ([last, 0], (0, last)),
         ((-1,), (last,)),
         ((0, -1), (0, last)),
+        (np.array([0, -1]), (0, last)),
         (-net.num_outputs, (0,)),
     ):
         assert build(net, out_indices=choice).out_indices == expected
@@ -96,7 +98,7 @@ def test_an_output_that_is_not_there_is_named_with_those_that_are(net):
     for wrong in ((0, 0), (n - 1, -1)):
         with pytest.raises(ValueError, match='twice'):
             build(net, out_indices=wrong)
-    for wrong in ((), 'last', (1.0,), (True,)):
+    for wrong in ((), 'last', 1.0, (1.0,), (True,)):
         with pytest.raises(ValueError, match='out_indices'):
             build(net, out_indices=wrong)
 
@@ -114,6 +116,18 @@ def test_frozen_stages_freezes_the_stem_and_that_many_groups(net):
                     assert all(p.requires_grad == (i > k) for p in module.parameters())
             backbone.eval()
             backbone.train()
+
+
+@every_net
+def test_the_summary_names_what_is_frozen_and_nothing_without_parameters(net):
+    for k in range(-1, len(groups(build(net)))):
+        backbone = build(net, frozen_stages=k)
+        is_frozen = not all(p.requires_grad for p in backbone.parameters())
+        assert ('frozen are no groups' in backbone.frozen_summary()) != is_frozen
+        named = backbone.frozen_summary().split('frozen are ')[1].split(';')[0]
+        parts = [part for name in named.split(', ') for part in name.split(' to ')]
+        for part in set(parts) - {'stem', 'no groups'}:
+            assert list(backbone.get_submodule(part).parameters())
 
 
 @every_net

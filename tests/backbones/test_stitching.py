@@ -1,13 +1,15 @@
-"""Modules can be stitched into every net, at every position of its blocks, from the config."""
+"""Plugins can be put into every net, at every position of its blocks, from the config."""
 
 import copy
 
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import MODELS
 from torch.testing import assert_close
 
 from mmblocks.backbones.stitching import trace
+from mmblocks.layers.focus import Focus
 from mmblocks.layers.plugins import IdentityStart
 from tests.backbones.nets import NETS
 from tests.parity import randomise
@@ -62,9 +64,10 @@ def test_a_stitched_net_starts_as_the_plain_one_and_its_plugins_learn(net):
     assert set(missing) == added
     assert unexpected == []
     x = image(net)
-    with torch.no_grad():
-        expected = plain(x)
-        assert_close(stitched(x), expected, rtol=0, atol=0)
+    for mixed in (True, False):
+        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=mixed):
+            expected = plain(x)
+            assert_close(stitched(x), expected, rtol=0, atol=0)
 
     open_gates(stitched)
     outs = stitched(x)
@@ -81,7 +84,8 @@ def test_a_stitched_net_starts_as_the_plain_one_and_its_plugins_learn(net):
 
 @every_net
 def test_stitched_nets_keep_the_contract(net):
-    backbone = randomise(build(net, plugins=everywhere(build(net).plugin_positions))).double()
+    plugins = everywhere(build(net).plugin_positions)
+    backbone = randomise(build(net, plugins=plugins, with_cp=True)).double()
     open_gates(backbone)
     x = image(net).double()
     results = []
@@ -109,85 +113,16 @@ def test_a_wrong_position_is_named_with_those_that_there_are(net):
         build(net, plugins=[dict(cfg=LAYERS['after'], position='after_conv9')])
 
 
-@every_net
-def test_other_layers_take_the_place_of_its_spatial_convolutions(net):
-    plain = build(net)
-    stitched = build(net, conv_cfg=dict(type=Double, kernels='all'))
-    swapped = [m for m in stitched.modules() if isinstance(m, Double)]
-    assert swapped
-    for name in plain._group_names[0] if plain._stage_groups[0] > 0 else ():
-        assert not any(isinstance(m, Double) for m in stitched.get_submodule(name).modules())
-    stitched.load_state_dict(randomise(plain).state_dict())
-    x = image(net)
-    with torch.no_grad():
-        shapes = [out.shape for out in plain.eval()(x)]
-        assert [out.shape for out in stitched.eval()(x)] == shapes
-
-
-class Double(torch.nn.Conv2d):
-    """A convolution of another kind."""
-
-    def forward(self, x):
-        return super().forward(x) * 2
-
-
-def test_the_stages_choose_what_is_swapped():
-    cfg = dict(
-        type='mmblocks.ResNet', depth=18, base_channels=8, conv_cfg=dict(type=Double, kernels='all')
-    )
-    for stages in ((True, False, False, True), (False, True, False, False)):
-        net = MODELS.build(dict(cfg, conv_cfg=dict(cfg['conv_cfg'], stages=stages)))
-        for layer, swapped in zip(('layer1', 'layer2', 'layer3', 'layer4'), stages, strict=True):
-            kinds = {type(m) for m in getattr(net, layer).modules() if hasattr(m, 'kernel_size')}
-            assert kinds == ({Double} if swapped else {torch.nn.Conv2d})
-    net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, kernels='spatial')))
-    sizes = {m.kernel_size for m in net.modules() if isinstance(m, Double)}
-    assert sizes == {(3, 3)}
-    net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, fallback_on_stride=True)))
-    assert {m.stride for m in net.modules() if isinstance(m, Double)} == {(1, 1)}
-    net = MODELS.build(dict(cfg, conv_cfg=dict(type=Double, kernels='pointwise')))
-    assert {m.kernel_size for m in net.modules() if isinstance(m, Double)} == {(1, 1)}
-
-
-@pytest.mark.parametrize('kind', ['mmblocks.DeformConv2d', 'mmblocks.DeformConv2dPack', 'DCNv2'])
-@pytest.mark.parametrize('net', ['MobileNetV2', 'GhostNet'])
-def test_deformable_convolutions_take_their_places_and_start_undeformed(net, kind):
-    cfg = dict(type=f'mmblocks.{net}', conv_cfg=dict(type=kind, deform_groups=1))
-    backbone = MODELS.build(cfg)
-    backbone.init_weights()
-    offsets = [m.conv_offset.weight for m in backbone.modules() if hasattr(m, 'conv_offset')]
-    assert offsets
-    assert not any(offset.any() for offset in offsets)
-
-
-def test_weights_of_the_plain_net_fill_what_was_not_swapped(tmp_path):
-    cfg = dict(type='mmblocks.ResNet', depth=18, base_channels=8)
-    plain = randomise(MODELS.build(cfg))
-    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
-    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'plain.pth'))
-    swap = dict(type='mmblocks.AKConv', num_points=3, stages=(False, False, False, True))
-    net = MODELS.build(dict(cfg, conv_cfg=swap, init_cfg=init_cfg))
-    net.init_weights()
-    (report,) = net.load_reports
-    assert report.share == 1
-    assert {name.split('.')[0] for name in report.added} == {'layer4'}
-    assert_close(net.layer3.state_dict(), plain.layer3.state_dict())
-    assert not net.layer4[0].conv1.p_conv.weight.any()
-
-
-@pytest.mark.parametrize(
-    ('conv_cfg', 'expected'),
-    [
-        (dict(type='mmblocks.AKConf'), r"conv_cfg: no layer 'mmblocks\.AKConf'"),
-        (dict(type='mmblocks.AKConv', kernels='3x3'), r"kernels='3x3' must be one of \['spatial'"),
-        (dict(type='mmblocks.AKConv', stages=(True,)), 'stages=.* must be 4 bools'),
-        (dict(type='mmblocks.AKConv', stages=(False,) * 4), 'at least one True'),
-        (dict(type='mmblocks.ECA'), 'ECA cannot take the place of layer2.0.conv1.*no out_channels'),
-    ],
+FIRE = dict(
+    type='mmblocks.FireModule', squeeze_channels=4, expand1x1_channels=8, expand3x3_channels=8
 )
-def test_a_swap_that_cannot_be_is_explained(conv_cfg, expected):
-    with pytest.raises((ValueError, KeyError), match=expected):
-        MODELS.build(dict(type='mmblocks.ResNet', depth=18, base_channels=8, conv_cfg=conv_cfg))
+
+
+class Sum(torch.nn.Module):
+    """Wants two maps."""
+
+    def forward(self, x, y):
+        return x + y
 
 
 @pytest.mark.parametrize(
@@ -204,8 +139,33 @@ def test_a_swap_that_cannot_be_is_explained(conv_cfg, expected):
             "init='zero' must be 'identity' or None",
         ),
         (
+            dict(cfg=dict(type='mmblocks.SELayer'), position='after_block', stages=True),
+            'stages=True must be 4 bools',
+        ),
+        (
+            dict(cfg=dict(type='mmblocks.ECA'), position='after_block', stages='abcd'),
+            "stages='abcd' must be 4 bools",
+        ),
+        (
             dict(cfg=dict(type='mmblocks.ECA'), position='after_block', stages=(True,)),
             'must be 4 bools',
+        ),
+        (
+            dict(cfg=dict(type='mmblocks.ECA'), position='after_block', stages=(True,) * 5),
+            'must be 4 bools',
+        ),
+        (
+            dict(cfg=dict(type='ConvModule', kernel_size=3), position='after_block'),
+            'ConvModule at after_block makes 8x62x62 of 8x64x64, but 8x64x64 is needed there',
+        ),
+        (
+            dict(cfg=dict(type='ConvModule', kernel_size=3), position='parallel'),
+            'ConvModule at parallel makes 8x62x62 of 8x64x64, but 8x64x64 is needed there',
+        ),
+        (dict(cfg=FIRE, position='after_conv2'), 'FireModule at after_conv2 makes 16x64x64 of 8x'),
+        (
+            dict(cfg=dict(type=Sum), position='after_conv2'),
+            'Sum at after_conv2 does not fit: it cannot take 8x64x64: .*missing 1 required',
         ),
         (
             dict(
@@ -218,6 +178,95 @@ def test_a_swap_that_cannot_be_is_explained(conv_cfg, expected):
 def test_a_plugin_that_cannot_be_is_explained(plugin, expected):
     with pytest.raises((ValueError, KeyError), match=expected):
         MODELS.build(dict(type='mmblocks.ResNet', depth=18, base_channels=8, plugins=[plugin]))
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'position', 'expected'),
+    [
+        (FIRE, 'after_block', 'makes 16x128x128 of 64x128x128, but 64x128x128 is needed'),
+        (dict(type=Focus), 'after_block', 'makes 64x64x64 of 64x128x128'),
+        (dict(type=Focus), 'parallel', 'makes 64x64x64 of 3x256x256'),
+    ],
+)
+def test_what_does_not_fit_a_stage_without_blocks_is_explained(cfg, position, expected):
+    with pytest.raises(ValueError, match=expected):
+        MODELS.build(
+            dict(type='mmblocks.VGG', depth=11, plugins=[dict(cfg=cfg, position=position)])
+        )
+
+
+def test_stages_that_were_not_built_may_be_named_but_none_that_the_net_does_not_have():
+    net = dict(type='mmblocks.ResNet', depth=18, base_channels=8)
+    eca = dict(cfg=dict(type='mmblocks.ECA'), position='after_block')
+    last = dict(eca, stages=(False, False, False, True))
+    MODELS.build(dict(net, out_indices=(0, 1), plugins=[last]))
+    short = dict(net, out_indices=(0, 1), num_stages=2, strides=(1, 2), dilations=(1, 1))
+    with pytest.raises(ValueError, match='must be 2 bools'):
+        MODELS.build(dict(short, plugins=[last]))
+
+
+@pytest.mark.parametrize('init', ['identity', None])
+@pytest.mark.parametrize('net', ['ResNet', 'MobileNetV2', 'VGG'])
+def test_a_layer_that_works_in_place_touches_no_map_but_its_own(net, init):
+    cfg = dict(type=f'mmblocks.{net}', out_indices=(0, 1))
+    cfg |= dict(depth=18, base_channels=8) if net == 'ResNet' else {}
+    cfg |= dict(depth=11) if net == 'VGG' else {}
+    plain = randomise(MODELS.build(cfg)).eval()
+    x = torch.randn(2, 3, 32, 32)
+    before = x.clone()
+    expected = plain(x)
+    num_stages = len(plain._stage_groups)
+    for position in plain.plugin_positions:
+        for i in range(num_stages):
+            layer = dict(type='ConvModule', kernel_size=1, order=('act', 'conv', 'norm'))
+            stages = [k == i for k in range(num_stages)]
+            plugin = dict(cfg=layer, position=position, stages=stages, init=init)
+            if net == 'MobileNetV2' and position == 'after_conv1' and i == 0:
+                continue  # its first block has no such convolution
+            stitched = MODELS.build(dict(cfg, plugins=[plugin])).eval()
+            stitched.load_state_dict(plain.state_dict(), strict=False)
+            outs = stitched(x)
+            assert torch.equal(x, before)
+            # Maps of the stages before the plugin's, and of all where it starts as the identity.
+            same = 2 if init == 'identity' else i
+            assert_close(outs[:same], expected[:same], rtol=0, atol=0)
+            sum(out.square().mean() for out in outs).backward()
+
+
+def test_a_plugin_of_se_is_not_a_block_s_own():
+    net = dict(type='mmblocks.ResNet', depth=18, base_channels=16)
+    plugin = dict(cfg=dict(type='mmblocks.SELayer'), position='after_conv1', init='identity')
+    plain = randomise(MODELS.build(net)).eval()
+    stitched = MODELS.build(dict(net, plugins=[plugin])).eval()
+    stitched.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.rand(1, 3, 32, 32)
+    assert_close(stitched(x), plain(x), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="two parts named 'se_layer'; give one of them a postfix"):
+        MODELS.build(dict(net, type='mmblocks.SEResNet', depth=50, plugins=[plugin]))
+
+
+@pytest.mark.parametrize(
+    'kind', ['mmblocks.DeformConv2d', 'mmblocks.ModulatedDeformConv2d', 'DCNv2']
+)
+def test_a_deformable_plugin_finds_its_offsets_itself(kind):
+    layer = dict(type=kind, kernel_size=3, padding=1)
+    stages = (False, False, False, True)
+    plugin = dict(cfg=layer, position='after_block', stages=stages)
+    net = MODELS.build(
+        dict(type='mmblocks.ResNet', depth=18, base_channels=8, plugins=[plugin])
+    ).eval()
+    assert net(torch.rand(1, 3, 32, 32))[3].shape == (1, 64, 1, 1)
+
+
+@pytest.mark.parametrize(
+    'net', [net for net in NETS if net.cfg['type'] in ('DenseNet', 'PreActSEResNet')], ids=str
+)
+def test_folding_norms_leaves_those_alone_that_have_a_plugin_in_front(net):
+    backbone = randomise(build(net, plugins=everywhere(('after_conv1',), init=None))).eval()
+    x = image(net)
+    with torch.no_grad():
+        expected = backbone(x)
+        assert_close(fuse_conv_bn(backbone)(x), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_three_structures_run_in_order():

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 import mmblocks
 from mmblocks.engine import build_runner, end_process_group, prepare
 from mmblocks.engine.launch import start_process_group
+from mmblocks.weights.files import cache_path
 from mmblocks.weights.preprocessing import CAFFE, IMAGENET, IMAGENET_BGR
 from tests.engine.tiny_run import CONFIG, tool, write_workspace
 
@@ -30,11 +31,10 @@ RESNET = dict(type='mmblocks.ResNet', depth=18, base_channels=8, norm_eval=False
 def cached_downloads(tmp_path, monkeypatch):
     """Weights in torch's cache, where a download would have put them."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    folder = tmp_path / 'torch' / 'hub' / 'checkpoints'
-    folder.mkdir(parents=True)
     for address in (RGB, BGR):
         net = mmblocks.ResNet(**{k: v for k, v in RESNET.items() if k != 'type'})
-        torch.save(net.state_dict(), folder / Path(address).name)
+        cache_path(address).parent.mkdir(parents=True)
+        torch.save(net.state_dict(), cache_path(address))
     torch.save(net.state_dict(), tmp_path / 'mine.pth')
 
 

@@ -228,12 +228,13 @@ def test_channels_last_and_an_empty_batch():
 @pytest.mark.parametrize('stride', [1, 2])
 def test_an_exported_program_takes_any_size(stride):
     layer = scattered(2, 3, stride=stride).eval()
+    batch = torch.export.Dim('batch', min=1, max=8)
     height, width = torch.export.Dim('height', min=3), torch.export.Dim('width', min=3)
     program = torch.export.export(
-        layer, (torch.randn(2, 2, 9, 12),), dynamic_shapes=({2: height, 3: width},)
+        layer, (torch.randn(2, 2, 9, 12),), dynamic_shapes=({0: batch, 2: height, 3: width},)
     )
-    for size in [(9, 12), (5, 5), (4, 7), (14, 3)]:
-        x = torch.randn(2, 2, *size)
+    for batch_size, *size in [(2, 9, 12), (1, 5, 5), (5, 4, 7), (8, 14, 3)]:
+        x = torch.randn(batch_size, 2, *size)
         assert_close(program.module()(x), layer(x))
 
 

@@ -55,6 +55,15 @@ def test_one_exported_graph_takes_images_of_other_sizes(kernel_size, stride, dil
         assert_close(exported(x), ours(x))
 
 
+@every_geometry
+def test_one_traced_graph_takes_images_of_other_sizes(kernel_size, stride, dilation):
+    ours = layer(kernel_size, stride, dilation)
+    traced = torch.jit.trace(ours, torch.rand(1, 4, 33, 40))
+    for shape in SHAPES:
+        x = torch.rand(1, 4, *shape)
+        assert_close(traced(x), ours(x))
+
+
 def test_the_odd_pixel_goes_to_the_bottom_and_the_right():
     conv = Conv2dSamePadding(1, 1, 3, stride=2, bias=False)
     torch.nn.init.ones_(conv.weight)

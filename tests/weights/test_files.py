@@ -76,6 +76,7 @@ def test_a_missing_file_is_answered_with_near_ones(good, tmp_path):
         (b'', 'is empty (0 bytes)'),
         (b'<!DOCTYPE html>\n<html>Forbidden</html>', 'is a web page'),
         (b'\n <html><body>', 'is a web page'),
+        (b'\xef\xbb\xbf<title>Sign in</title>', 'is a web page'),
         (b'version https://git-lfs.github.com/spec/v1\n', 'is a Git LFS pointer'),
         (b'hello world\n', 'is no checkpoint that torch can read'),
         (b'\x00' * 1000, 'is no checkpoint that torch can read'),
@@ -93,7 +94,7 @@ def test_a_truncated_file_is_recognised(part, good):
     assert 'is truncated: its end is missing' in refusal(good)
 
 
-@pytest.mark.parametrize('part', [0.5, 0.99])
+@pytest.mark.parametrize('part', [0.03, 0.5, 0.99])
 def test_a_truncated_file_of_the_old_format_is_recognised(part, good, tmp_path):
     torch.save(torch.load(good), tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     content = (tmp_path / 'old.pth').read_bytes()
@@ -110,6 +111,13 @@ def test_flipped_bytes_inside_are_recognised(good):
     assert f'the checksum of {largest.filename}' in refusal(good)
 
 
+def test_flipped_bytes_in_the_directory_of_an_archive_are_recognised(good):
+    content = bytearray(good.read_bytes())
+    content[content.rindex(b'PK\x01\x02')] ^= 255
+    good.write_bytes(content)
+    assert 'is truncated or damaged' in refusal(good)
+
+
 def test_files_without_checksums_are_read(tmp_path):
     torch.serialization.set_crc32_options(False)
     try:
@@ -123,6 +131,11 @@ def test_files_without_checksums_are_read(tmp_path):
 def test_a_file_without_weights_is_recognised(content, tmp_path):
     torch.save(content, tmp_path / 'a.pth')
     assert 'holds no weights' in refusal(tmp_path / 'a.pth')
+
+
+def test_the_error_about_a_file_without_weights_says_what_is_in_it(tmp_path):
+    torch.save(dict(teacher=dict(a=torch.ones(2)), epoch=3), tmp_path / 'a.pth')
+    assert 'a dict of teacher, epoch; they are looked for in it' in refusal(tmp_path / 'a.pth')
 
 
 def test_code_in_a_checkpoint_is_refused_by_name(evil):
@@ -166,7 +179,9 @@ def test_a_loader_that_falls_back_to_unsafe_loading_is_guarded(evil):
         CheckpointLoader.load_checkpoint(f'fallback://{evil}')
 
 
-def test_a_download_is_guarded(evil, good, tmp_path, monkeypatch):
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """Serves the folder over http."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -175,14 +190,39 @@ def test_a_download_is_guarded(evil, good, tmp_path, monkeypatch):
 
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), partial(Handler, directory=tmp_path))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        address = f'http://127.0.0.1:{server.server_port}'
-        assert read_checkpoint(f'{address}/good.pth')['meta'] == dict(epoch=1)
-        assert 'is refused' in refusal(f'{address}/evil.pth')
-        assert 'cannot load' in refusal(f'{address}/gone.pth')
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_download_is_guarded(evil, good, address):
+    assert read_checkpoint(f'{address}/good.pth')['meta'] == dict(epoch=1)
+    assert 'is refused' in refusal(f'{address}/evil.pth')
+    assert 'cannot download' in refusal(f'{address}/gone.pth')
+
+
+def test_files_of_one_name_at_two_addresses_are_two(address, tmp_path):
+    for folder, value in (('a', 1.0), ('b', 2.0)):
+        (tmp_path / folder).mkdir()
+        save_file(dict(weight=torch.full((2,), value)), tmp_path / folder / 'model.safetensors')
+    for folder, value in (('a', 1.0), ('b', 2.0)):
+        read = read_checkpoint(f'{address}/{folder}/model.safetensors')
+        assert read['weight'].tolist() == [value, value]
+
+
+def test_a_file_with_a_hash_in_its_name_is_kept_where_torch_keeps_it(good, address, tmp_path):
+    name = f'net-{hashlib.sha256(good.read_bytes()).hexdigest()[:8]}.pth'
+    good.rename(tmp_path / name)
+    read_checkpoint(f'{address}/{name}')
+    assert (tmp_path / 'cache' / 'hub' / 'checkpoints' / name).exists()
+
+
+def test_a_download_that_is_no_checkpoint_is_not_kept(good, address, tmp_path):
+    (tmp_path / 'net.pth').write_bytes(b'<html>Sign in</html>')
+    with pytest.raises(UserError, match='is a web page'):
+        read_checkpoint(f'{address}/net.pth')
+    shutil.copy(good, tmp_path / 'net.pth')
+    assert read_checkpoint(f'{address}/net.pth')['meta'] == dict(epoch=1)
 
 
 def test_the_environment_is_as_before(monkeypatch):
@@ -195,12 +235,14 @@ def test_the_environment_is_as_before(monkeypatch):
 
 def test_a_file_whose_name_ends_with_a_hash_is_held_to_it(good, tmp_path):
     digest = hashlib.sha256(good.read_bytes()).hexdigest()
-    for name in (f'net-{digest[:8]}.pth', f'net-{digest}.pth', 'net-20200130.pth', 'net-v2.pth'):
+    hashed = [f'net-{digest[:8]}.pth', f'net-{digest}.pth', f'net-{digest[:8]}.pth.tar']
+    for name in (*hashed, 'net-20200130.pth', 'net-v2.pth', 'iter-00090000.pth'):
         shutil.copy(good, tmp_path / name)
         assert read_checkpoint(str(tmp_path / name))['meta'] == dict(epoch=1)
-    shutil.copy(good, tmp_path / 'net-a1b2c3d4.pth')
-    with pytest.raises(UserError, match=rf'begins with a1b2c3d4, but it begins with {digest[:8]}'):
-        read_checkpoint(str(tmp_path / 'net-a1b2c3d4.pth'))
+    for name in ('net-a1b2c3d4.pth', 'net-a1b2c3d4.pth.tar'):
+        shutil.copy(good, tmp_path / name)
+        with pytest.raises(UserError, match=f'with a1b2c3d4, but it begins with {digest[:8]}'):
+            read_checkpoint(str(tmp_path / name))
 
 
 def test_safetensors_are_read(tmp_path):
@@ -213,6 +255,16 @@ def test_safetensors_are_read(tmp_path):
     assert 'truncated or damaged' in refusal(path)
     path.write_bytes(b'')
     assert 'is empty' in refusal(path)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors', '.pkl', '.bin'])
+def test_the_content_of_a_file_says_how_to_read_it_whatever_it_is_called(suffix, tmp_path):
+    weights = dict(weight=torch.ones(2))
+    save_file(weights, tmp_path / f'a{suffix}')
+    torch.save(weights, tmp_path / f'b{suffix}')
+    torch.save(weights, tmp_path / f'c{suffix}', _use_new_zipfile_serialization=False)
+    for name in 'abc':
+        assert torch.equal(read_checkpoint(f'{tmp_path}/{name}{suffix}')['weight'], torch.ones(2))
 
 
 @pytest.mark.parametrize('protocol', [2, 4, 5])

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
-from mmblocks import FPN, CSPDarknet, ResNet
+from mmblocks import FPN, CSPDarknet, LeNet5, ResNet, ResNetV1c, SEResNet
 from mmblocks.engine import load_config
 from mmblocks.errors import UserError
 from tests.detecting import build_detector
@@ -62,6 +62,9 @@ HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias
         lambda w: dict(model=under('backbone.bottom_up.', w)),
         lambda w: dict(state_dict_ema=w, state_dict={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=w, model={k: 0 * v for k, v in w.items()}),
+        lambda w: dict(ema=dict(module=w, updates=9), model={k: 0 * v for k, v in w.items()}),
+        lambda w: dict(ema=dict(decay=torch.tensor(0.9)), state_dict=w),
+        lambda w: dict(state_dict=w, ema_state_dict={k: 0 * v for k, v in w.items()}),
     ],
 )
 def test_containers_and_prefixes_are_recognised(wrap, weights, tmp_path):
@@ -83,6 +86,14 @@ def test_a_prefix_can_be_given_and_is_then_the_only_one(weights, tmp_path):
         started(path)
     with pytest.raises(UserError, match=r"begins with prefix='neck\.'; they begin with student\."):
         started(path, prefix='neck.')
+
+
+@pytest.mark.parametrize('prefix', ['backbone', 'backbone.', 'module.backbone.'])
+def test_a_prefix_is_taken_with_or_without_its_dot_and_ddps(prefix, weights, tmp_path):
+    path = saved(tmp_path, under('module.backbone.', weights) | HEAD)
+    assert_filled(started(path, prefix=prefix), weights)
+    with pytest.raises(UserError, match=r"prefix='back'; they begin with backbone\., bbox_head"):
+        started(path, prefix='back')
 
 
 def test_a_neck_takes_its_part_of_a_detector(tmp_path):
@@ -108,10 +119,58 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
 
 def test_the_same_net_of_another_size_is_an_error(weights, tmp_path):
     path = saved(tmp_path, weights)
-    with pytest.raises(
-        UserError, match=r"a ResNet's.*another size of this one\? \(conv1\.weight is \(8, 3"
-    ):
+    expected = r'are those of ResNet .*another size or variant of it \(conv1\.weight is \(8, 3'
+    with pytest.raises(UserError, match=expected):
         started(path, options=dict(depth=18, base_channels=16))
+
+
+def test_a_stage_without_any_weights_is_an_error_unless_min_match_is_lowered(tmp_path):
+    path = saved(tmp_path, randomise(ResNetV1c(50, base_channels=8)).state_dict())
+    options = dict(depth=50, base_channels=8)
+    with pytest.raises(UserError, match=r'260 of 265 .*, none of stem \(98%; min_match=0\.9'):
+        started(path, options=options)
+    assert len(started(path, options=options, min_match=0.8).load_reports[0].missing) == 5
+
+
+@pytest.mark.parametrize(
+    ('net', 'options'),
+    [
+        (ResNet, dict(depth=34, base_channels=8)),  # deeper stages
+        (SEResNet, TINY),  # parts of blocks
+    ],
+)
+def test_weights_of_another_variant_are_a_warning(net, options, tmp_path, log):
+    started(saved(tmp_path, randomise(net(**options)).state_dict()))
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    assert record.levelno == logging.WARNING
+
+
+def test_weights_of_more_stages_or_with_a_head_are_none(weights, tmp_path, log):
+    path = saved(tmp_path, weights | {'fc.weight': torch.ones(10, 64)})
+    started(path, options=dict(TINY, out_indices=(0, 1, 2)))
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    assert record.levelno == logging.INFO
+
+
+def test_a_classifier_of_other_classes_is_no_matter_of_min_match(tmp_path, log):
+    weights = randomise(LeNet5(num_classes=26)).state_dict()
+    net = started(saved(tmp_path, weights), LeNet5, dict(num_classes=10), min_match=1)
+    assert torch.equal(net.features[0].weight, weights['features.0.weight'])
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    assert record.levelno == logging.WARNING
+    assert '(26, 84) for (10, 84)' in record.getMessage()
+
+
+def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
+    sparse = {k: v.to_sparse() if v.dim() == 4 else v for k, v in weights.items()}
+    with pytest.raises(UserError, match=r'net\.pth: 20 tensors of it cannot be copied: .*conv1'):
+        started(saved(tmp_path, sparse))
+
+
+def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
+    theirs = peer('timm').create_model('legacy_seresnet18')
+    with pytest.raises(UserError, match=r'net\.pth: these are weights of timm \(legacy\)'):
+        started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
 
 
 def test_min_match_says_how_much_is_enough(weights, tmp_path):
@@ -142,6 +201,8 @@ def test_the_stem_is_fitted_to_other_images_only_when_asked_to(in_channels, weig
         with torch.no_grad():
             outs = fitted.eval()(grey.expand(-1, in_channels, -1, -1))
             assert_close(outs, rgb(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+    back = started(saved(tmp_path, fitted.state_dict(), 'other.pth'), adapt_input=True)
+    assert back.load_reports[0].share == 1
     if in_channels == 4:
         red, green, blue = weights['conv1.weight'].unbind(1)
         expected = torch.stack([red, green, blue, red], 1) * 0.75
@@ -156,6 +217,12 @@ def test_a_focus_layer_is_fitted_pixel_by_pixel(tmp_path):
     x = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         assert_close(grey(x), rgb.eval()(x.expand(-1, 3, -1, -1)))
+
+
+def test_weights_for_grey_images_are_not_taken_for_others_by_themselves(tmp_path):
+    path = saved(tmp_path, ResNet(**TINY, in_channels=1).state_dict())
+    with pytest.raises(UserError, match=r'for images of other channels \(conv1.*\(8, 1, 7, 7\)'):
+        started(path)
 
 
 def test_asking_to_fit_what_fits_is_an_error(weights, tmp_path):
@@ -197,6 +264,13 @@ def test_a_pretrained_entry_is_checked(tmp_path):
         started(str(tmp_path / 'gone.pth'))
 
 
+@pytest.mark.parametrize('kind', ['PretrainedInit', 'mmengine.Pretrained'])
+def test_the_other_names_of_the_entry_are_the_same(kind, weights, tmp_path):
+    net = ResNet(**TINY, init_cfg=dict(type=kind, checkpoint=saved(tmp_path, weights)))
+    net.init_weights()
+    assert_filled(net, weights)
+
+
 def test_other_initialisation_fills_what_the_weights_lack(weights, tmp_path):
     del weights['layer4.1.conv2.weight']
     path = saved(tmp_path, weights)
@@ -229,7 +303,7 @@ def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights
     net.train()
     (message,) = random_parts(log)
     assert 'ResNet with frozen_stages=2' in message
-    assert 'random: layer1 (6 tensors, layer1.1.conv1.weight)' in message
+    assert 'random: layer1 (10 tensors, layer1.1.conv1.weight)' in message
     assert 'layer2' not in message
 
 
@@ -241,7 +315,43 @@ def test_weights_that_come_later_fill_too(weights, log):
     nets['filled'].train()
     assert random_parts(log) == []
     nets['random'].train()
-    assert 'random: stem (3 tensors, conv1.weight), layer1 (' in random_parts(log)[0]
+    assert 'random: stem (5 tensors, conv1.weight), layer1 (' in random_parts(log)[0]
+
+
+def test_a_fitted_stem_is_not_random(weights, tmp_path, log):
+    options = dict(TINY, in_channels=1, frozen_stages=0)
+    started(saved(tmp_path, weights), options=options, adapt_input=True).train()
+    assert random_parts(log) == []
+
+
+def test_statistics_that_nothing_filled_are_random_too(weights, tmp_path, log):
+    some = {k: v for k, v in weights.items() if 'running' not in k}
+    started(saved(tmp_path, some), options=dict(TINY, frozen_stages=0), min_match=0.5).train()
+    assert 'random: stem (2 tensors, bn1.running_mean)' in random_parts(log)[0]
+
+
+@pytest.mark.parametrize('initialised', [False, True])
+def test_parts_that_are_frozen_later_are_named_when_training_goes_on(initialised, log):
+    net = ResNet(**TINY, frozen_stages=0)
+    if initialised:
+        net.init_weights()
+    net.train()
+    net.set_frozen_stages(2)
+    assert len(random_parts(log)) == 1
+    net.train()
+    net.train()
+    assert len(random_parts(log)) == 2
+    assert 'random: layer1 (20 tensors, layer1.0.conv1.weight), layer2 (' in random_parts(log)[1]
+
+
+def test_what_was_trained_before_it_is_frozen_is_not_random(log):
+    net = ResNet(**TINY).train()
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    net(torch.rand(2, 3, 32, 32))[-1].sum().backward()
+    optimizer.step()
+    net.set_frozen_stages(2)
+    net.train()
+    assert random_parts(log) == []
 
 
 def test_nothing_is_said_where_nothing_is_frozen(log):

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,6 +161,14 @@ def test_numpy_arrays_and_scalars_of_all_plain_types_load(code, tmp_path):
     assert loaded.dtype == array.dtype
     assert np.array_equal(loaded, array)
     assert scalar == array[0, 0]
+
+
+def test_the_command_line_that_a_trainer_stores_loads(tmp_path):
+    args = Namespace(lr=0.1, output=Path('runs') / 'a')
+    torch.save(dict(args=args), tmp_path / 'args.pth')
+    allow_mmengine_checkpoints()
+    loaded = torch.load(tmp_path / 'args.pth', weights_only=True)['args']
+    assert (loaded.lr, str(loaded.output)) == (0.1, str(args.output))
 
 
 def test_files_of_numpy_1_and_numpy_2_load(tmp_path):

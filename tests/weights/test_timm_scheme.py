@@ -23,14 +23,20 @@ def timm(peer, tmp_path, monkeypatch):
 
 def put_into_cache(folder, timm, model):
     """Lays weights where the hub's client keeps what it has downloaded."""
+    snapshot, tag = make_snapshot(folder, timm)
+    save_file(model.state_dict(), snapshot / 'model.safetensors')
+    return tag
+
+
+def make_snapshot(folder, timm):
+    """Makes the folder where the client keeps a version of a repository."""
     cfg = timm.get_pretrained_cfg(NAME)
     repository = folder / f'models--timm--{NAME}.{cfg.tag}'
     snapshot = repository / 'snapshots' / 'a1b2c3'
     snapshot.mkdir(parents=True)
     (repository / 'refs').mkdir()
     (repository / 'refs' / 'main').write_text('a1b2c3')
-    save_file(model.state_dict(), snapshot / 'model.safetensors')
-    return cfg.tag
+    return snapshot, cfg.tag
 
 
 def test_weights_come_from_timms_cache(timm, tmp_path):
@@ -49,6 +55,15 @@ def test_weights_come_from_timms_cache(timm, tmp_path):
 def test_what_is_not_in_the_cache_is_said(timm):
     with pytest.raises(UserError, match=f'timm://{NAME}: timm cannot get the weights: '):
         load_pretrained(MobileNetV1(), f'timm://{NAME}')
+
+
+def test_code_in_a_file_of_the_cache_is_refused_and_not_advertised(timm, tmp_path):
+    snapshot, _ = make_snapshot(tmp_path, timm)
+    torch.save(dict(weight=torch.ones(2), code=print), snapshot / 'pytorch_model.bin')
+    with pytest.raises(UserError) as caught:
+        load_pretrained(MobileNetV1(), f'timm://{NAME}')
+    assert 'is refused: it asks for print' in str(caught.value)
+    assert 'weights_only' not in str(caught.value)
 
 
 @pytest.mark.parametrize(

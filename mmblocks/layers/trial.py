@@ -1,0 +1,105 @@
+"""Trials: what a layer makes of a map, seen before the net around it runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+
+class Trial(NamedTuple):
+    """What a layer does with a map.
+
+    Attributes:
+        gives: Channels, height and width of what it gives; None if it runs neither without
+            numbers nor on the CPU, as some with compiled operators.
+        in_place: Whether it writes into the map that it is handed.
+    """
+
+    gives: tuple[int, ...] | None
+    in_place: bool
+
+
+def try_layer(layer: nn.Module, takes: Sequence[int]) -> Trial:
+    """Runs a copy of a layer once, without numbers if it can.
+
+    Args:
+        layer: The layer; it is not changed.
+        takes: Channels, height and width of the maps that it shall take.
+
+    Returns:
+        What it does with them.
+
+    Raises:
+        ValueError: It cannot take them, or gives something else than maps.
+
+    Example:
+        >>> try_layer(nn.Conv2d(8, 4, 3, stride=2), (8, 9, 9))
+        Trial(gives=(4, 4, 4), in_place=False)
+    """
+    try:
+        return _run(layer, takes, 'meta')
+    except Exception:  # compiled operators have no form without numbers
+        pass
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _run(layer, takes, 'cpu')
+    except Exception as error:
+        if not _lacks_cpu_form(error):
+            raise ValueError(f'it cannot take {as_size(takes)}: {error}') from error
+    return Trial(None, any(getattr(module, 'inplace', False) for module in layer.modules()))
+
+
+@torch.inference_mode(False)  # in which tensors have no versions
+@torch.no_grad()
+def _run(layer: nn.Module, takes: Sequence[int], device: str) -> Trial:
+    twin = copy.deepcopy(layer).to_empty(device=device).eval()
+    for module in twin.modules():
+        if isinstance(module, _DropoutNd):  # in eval mode, one that works in place does nothing
+            module.train()
+    if device != 'meta':
+        for tensor in twin.state_dict().values():
+            tensor.zero_()
+    x = torch.zeros(1, *takes, device=device)
+    # Whatever writes into a tensor or a view of it counts its version up.
+    version = x._version
+    out = twin(x)
+    if not isinstance(out, Tensor):
+        raise ValueError(f'it gives a {type(out).__name__}')
+    return Trial(tuple(out.shape[1:]), x._version > version)
+
+
+def _lacks_cpu_form(error: Exception) -> bool:
+    if isinstance(error, NotImplementedError | ImportError | AssertionError):
+        return True
+    return any(word in str(error) for word in ('device', 'CUDA', 'cuda', 'compiled'))
+
+
+def spare_input(layer: nn.Module) -> None:
+    """Has a layer that works in place do so on a copy of its input, which others may read too.
+
+    Args:
+        layer: The layer; its keys stay.
+    """
+    layer.register_forward_pre_hook(_copy_input)
+
+
+def _copy_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (args[0].clone(), *args[1:])
+
+
+def as_size(shape: Sequence[int]) -> str:
+    """Writes the shape of a map.
+
+    Args:
+        shape: Channels, height and width.
+
+    Example:
+        >>> as_size((64, 56, 56))
+        '64x56x56'
+    """
+    return 'x'.join(map(str, shape))
