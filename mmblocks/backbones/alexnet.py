@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.checks import check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
@@ -83,6 +84,8 @@ class AlexNet(BaseBackbone):
         dropout: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_dropout('dropout', dropout)
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

@@ -1,8 +1,12 @@
-"""Arguments of the nets whose papers include the classifier."""
+"""What the nets share whose papers include the classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from mmblocks.weights.renaming import Layout, Rule
 
 
 def outputs_with_classifier(
@@ -33,3 +37,46 @@ def outputs_with_classifier(
     if out_indices is not None:
         return out_indices
     return () if num_classes > 0 else maps
+
+
+def pooled_linear(
+    name: str, in_channels: int, num_classes: int, dropout: float = 0.0
+) -> dict[str, nn.Module]:
+    """Makes the usual classifier: the mean over the last map, then a linear layer.
+
+    Args:
+        name: What the linear layer is called.
+        in_channels: Channels of the map.
+        num_classes: Classes.
+        dropout: Share of the means that are zeroed in training.
+
+    Returns:
+        The modules by name, in running order.
+
+    Example:
+        >>> list(pooled_linear('fc', 512, 10))
+        ['avgpool', 'flatten', 'dropout', 'fc']
+    """
+    return {
+        'avgpool': nn.AdaptiveAvgPool2d(1),
+        'flatten': nn.Flatten(),
+        'dropout': nn.Dropout(dropout),
+        name: nn.Linear(in_channels, num_classes),
+    }
+
+
+def mmpretrain_classifier(rules: Iterable[Rule] = ()) -> Layout:
+    """Gives the layout of mmpretrain's classifiers, whose last layer stands beside the backbone.
+
+    For nets whose own classifier is one linear layer called ``classifier``, as the one of
+    mmpretrain's ``LinearClsHead`` is called ``fc``.
+
+    Args:
+        rules: Those for the names within mmpretrain's backbone, where they are not ours.
+    """
+    inner = ((rf'backbone\.{pattern}', new) for pattern, new in rules)
+    return Layout(
+        'mmpretrain (ImageClassifier)',
+        r'head\.fc\.',
+        (*inner, (r'backbone\.', ''), (r'head\.fc\.', 'classifier.')),
+    )

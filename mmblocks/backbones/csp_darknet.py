@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_choice, check_factor, check_layers, is_count
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
@@ -116,12 +117,13 @@ class CSPDarknet(BaseBackbone):
         with_cp: bool = False,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_choice('arch', arch, self.arch_settings)
+        check_choice('block', block, self.blocks)
+        check_factor('deepen_factor', deepen_factor)
+        check_factor('widen_factor', widen_factor)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        if arch not in self.arch_settings:
-            raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
-        if block not in self.blocks:
-            raise ValueError(f'block={block!r}: must be one of {list(self.blocks)}')
         rows = self.arch_settings[arch] if arch_ovewrite is None else _checked(arch_ovewrite)
         stages = _scaled(rows, deepen_factor, widen_factor)
         self.arch = arch
@@ -153,18 +155,21 @@ class CSPDarknet(BaseBackbone):
 
 
 def _checked(arch_ovewrite: Sequence[Sequence[int | bool]]) -> tuple[_Stage, ...]:
+    if not isinstance(arch_ovewrite, Sequence):
+        raise ValueError(f'arch_ovewrite={arch_ovewrite!r}: must be a list of rows, or None')
     stages: list[_Stage] = []
     for i, row in enumerate(arch_ovewrite):
         values = tuple(row) if isinstance(row, Sequence) else ()
         numbers, flags = values[:3], values[3:]
         if (
             len(values) != len(_Stage._fields)
-            or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers)
-            or any(not isinstance(flag, bool) for flag in flags)
+            or not all(map(is_count, numbers))
+            # 0 and 1 as well.
+            or any(flag not in (False, True) for flag in flags)
         ):
             raise ValueError(
                 f'arch_ovewrite[{i}]={row}: must be {", ".join(_Stage._fields)}, three positive '
-                'ints and two bools'
+                'ints and two bools (or 0 and 1)'
             )
         if stages and values[0] != stages[-1].out_channels:
             raise ValueError(
@@ -178,9 +183,6 @@ def _checked(arch_ovewrite: Sequence[Sequence[int | bool]]) -> tuple[_Stage, ...
 
 
 def _scaled(rows: Sequence[_Stage], deepen_factor: float, widen_factor: float) -> list[_Stage]:
-    for name, factor in (('deepen_factor', deepen_factor), ('widen_factor', widen_factor)):
-        if factor <= 0:
-            raise ValueError(f'{name}={factor} of CSPDarknet must be > 0')
     stages = [
         row._replace(
             in_channels=int(row.in_channels * widen_factor),

@@ -11,7 +11,18 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.checks import (
+    check_count,
+    check_dropout,
+    check_layers,
+    check_number,
+    is_count,
+)
+from mmblocks.backbones.classifier import (
+    mmpretrain_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
@@ -97,12 +108,15 @@ class DenseNet(BaseBackbone):
         num_classes: int = -1,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if not isinstance(bn_size, int) or bn_size < 1:
-            raise ValueError(f'bn_size={bn_size!r}: must be an int of at least 1')
-        if not 0 < compression_factor <= 1:
-            raise ValueError(
-                f'compression_factor={compression_factor!r}: must be above 0 and at most 1'
-            )
+        check_layers(in_channels, norm_cfg, act_cfg)
+        check_count('bn_size', bn_size)
+        check_dropout('drop_rate', drop_rate)
+        check_number(
+            'compression_factor',
+            compression_factor,
+            lambda factor: 0 < factor <= 1,
+            'above 0 and at most 1',
+        )
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -120,11 +134,7 @@ class DenseNet(BaseBackbone):
         classifier = None
         if num_classes > 0:
             groups = list(groups)
-            classifier = {
-                'avgpool': nn.AdaptiveAvgPool2d(1),
-                'flatten': nn.Flatten(),
-                'classifier': nn.Linear(groups[-1].channels, num_classes),
-            }
+            classifier = pooled_linear('classifier', groups[-1].channels, num_classes)
         self.add_groups(groups, classifier)
         accept_layouts(self, _layouts(settings.depths, with_classifier=num_classes > 0))
 
@@ -134,9 +144,13 @@ class DenseNet(BaseBackbone):
             if set(arch) != set(names):
                 raise ValueError(f'arch={arch!r}: must have the keys {names}')
             settings = _Arch(**arch)
-            sizes = (settings.growth_rate, settings.init_channels, *settings.depths)
-            if not settings.depths or any(not isinstance(n, int) or n < 1 for n in sizes):
-                raise ValueError(f'arch={arch!r}: all numbers must be ints of at least 1')
+            depths = settings.depths if isinstance(settings.depths, Sequence) else ()
+            sizes = (settings.growth_rate, settings.init_channels, *depths)
+            if not depths or not all(map(is_count, sizes)):
+                raise ValueError(
+                    f'arch={arch!r}: all numbers must be ints of at least 1, and depths a list of '
+                    'them'
+                )
             return settings
         # On a command line, 121 is a number.
         if str(arch) not in self.arch_settings:
@@ -193,13 +207,16 @@ def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]
     old = rf'{layer}\.(norm|conv)\.([12])\.'
     # Neither has a classifier; so where there is one here, it is not written.
     no_classifier: Rule = (r'classifier\.', None)
+    theirs = tuple(_mmpretrain_rules(depths))
+    whole = (mmpretrain_classifier(theirs),) if with_classifier else ()
     return (
+        *whole,
         Layout(
             'old torchvision',
             old,
             ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),
         ),
-        Layout('mmpretrain', r'stem\.0\.', (*_mmpretrain_rules(depths), no_classifier)),
+        Layout('mmpretrain', r'stem\.0\.', (*theirs, no_classifier)),
         Layout(
             'timm with features_only',
             r'features_conv0\.',

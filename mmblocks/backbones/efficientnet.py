@@ -11,6 +11,8 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_drop_path_rate, check_dropout, check_layers, is_number
+from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.efficientnet_layouts import efficientnet_layouts
 from mmblocks.backbones.mobilenet_layouts import BlockNames
@@ -45,6 +47,8 @@ class _Arch(NamedTuple):
     family: str
     widen_factor: float
     deepen_factor: float
+    # In front of the classifier.
+    drop_rate: float = 0.2
 
 
 class _Block(NamedTuple):
@@ -76,9 +80,10 @@ class EfficientNet(BaseBackbone):
     <https://arxiv.org/abs/2003.02838>`_. Arguments and state-dict keys are mmdet's and
     mmpretrain's. Their groups, which ``out_indices`` and ``frozen_stages`` count, are: 0 the stem
     (stride 2), 1 to 5 the blocks of strides 2, 4, 8, 16 and 32, 6 the 1x1 convolution behind them
-    (stride 32). Groups behind the last output are not built. Weights of torchvision and timm load
-    as they are. How a net pads and what its norms add to the variance is in no checkpoint; these
-    give the same maps:
+    (stride 32). Groups behind the last output are not built. Weights of torchvision, timm and
+    mmpretrain load as they are, and those of a classifier that was not asked for are dropped. How
+    a net pads and what its norms add to the variance is in no checkpoint; these give the same
+    maps:
 
     ============================================  =================  ======================
     weights                                       conv_cfg           norm_cfg
@@ -98,8 +103,9 @@ class EfficientNet(BaseBackbone):
             ``widen_factor`` and ``deepen_factor``, by which its b0 or es is scaled.
         drop_path_rate: Share of the samples that skip the last block in training, at least 0 and
             below 1; from the first block on, where it is 0, it grows in equal steps.
-        out_indices: Which groups give an output, 0 to 6. A detector with a pyramid asks for
-            (2, 3, 4, 5), strides 4 to 32, or for (3, 4, 5).
+        out_indices: Which groups give an output, 0 to 6. Default: the last one, or with a
+            classifier none. A detector with a pyramid asks for (2, 3, 4, 5), strides 4 to 32, or
+            for (3, 4, 5).
         frozen_stages: -1 freezes nothing, k the groups 0 to k. mmdet's k are the first k groups,
             so its 0 freezes nothing.
         conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
@@ -112,6 +118,9 @@ class EfficientNet(BaseBackbone):
         in_channels: Channels of the images.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
+        num_classes: Classes of the classifier; -1 for feature maps only.
+        drop_rate: Share of the values in front of the classifier that are zeroed in training.
+            Default: the paper's, from 0.2 of b0 to 0.5 of b7; of a dict 0.2.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -149,24 +158,24 @@ class EfficientNet(BaseBackbone):
     arch_settings: ClassVar[dict[str, _Arch]] = {
         'b0': _Arch('b', 1.0, 1.0),
         'b1': _Arch('b', 1.0, 1.1),
-        'b2': _Arch('b', 1.1, 1.2),
-        'b3': _Arch('b', 1.2, 1.4),
-        'b4': _Arch('b', 1.4, 1.8),
-        'b5': _Arch('b', 1.6, 2.2),
-        'b6': _Arch('b', 1.8, 2.6),
-        'b7': _Arch('b', 2.0, 3.1),
-        'b8': _Arch('b', 2.2, 3.6),
-        'l2': _Arch('b', 4.3, 5.3),
+        'b2': _Arch('b', 1.1, 1.2, 0.3),
+        'b3': _Arch('b', 1.2, 1.4, 0.3),
+        'b4': _Arch('b', 1.4, 1.8, 0.4),
+        'b5': _Arch('b', 1.6, 2.2, 0.4),
+        'b6': _Arch('b', 1.8, 2.6, 0.5),
+        'b7': _Arch('b', 2.0, 3.1, 0.5),
+        'b8': _Arch('b', 2.2, 3.6, 0.5),
+        'l2': _Arch('b', 4.3, 5.3, 0.5),
         'es': _Arch('e', 1.0, 1.0),
         'em': _Arch('e', 1.0, 1.1),
-        'el': _Arch('e', 1.2, 1.4),
+        'el': _Arch('e', 1.2, 1.4, 0.3),
     }
 
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'b0',
         drop_path_rate: float = 0.0,
-        out_indices: int | Sequence[int] = (6,),
+        out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = dict(type='mmblocks.Conv2dSamePadding'),
         norm_cfg: dict = dict(type='BN', eps=1e-3),
@@ -176,13 +185,18 @@ class EfficientNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         plugins: Sequence[dict] | None = None,
+        num_classes: int = -1,
+        drop_rate: float | None = None,
     ) -> None:
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate={drop_path_rate!r}: must be at least 0 and below 1')
+        check_drop_path_rate(drop_path_rate)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
         settings = self._settings(arch)
+        drop_rate = settings.drop_rate if drop_rate is None else drop_rate
+        check_dropout('drop_rate', drop_rate)
         stages = self.families[settings.family]
         if init_cfg is None and any(stage.with_se for stage in stages):
             init_cfg = _GATED_INIT_CFG
+        out_indices = outputs_with_classifier(num_classes, out_indices, 6)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(
             conv_cfg, plugins, plain_cfg=dict(type='mmblocks.Conv2dSamePadding')
@@ -191,28 +205,38 @@ class EfficientNet(BaseBackbone):
         self.widen_factor = settings.widen_factor
         blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.add_groups(self._groups(in_channels, blocks, layers))
+        groups = self._groups(in_channels, blocks, layers)
+        classifier = None
+        if num_classes > 0:
+            groups = list(groups)
+            classifier = pooled_linear('classifier', groups[-1].channels, num_classes, drop_rate)
+        self.add_groups(groups, classifier)
         fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
         inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]
         accept_layouts(
-            self, efficientnet_layouts(inverted, fused, len(stages), blocks[-1].group + 1)
+            self,
+            efficientnet_layouts(
+                inverted, fused, len(stages), blocks[-1].group + 1, with_classifier=num_classes > 0
+            ),
         )
 
     @classmethod
     def _settings(cls, arch: str | Mapping[str, Any]) -> _Arch:
+        scaling = [name for name in _Arch._fields if name not in _Arch._field_defaults]
         if isinstance(arch, Mapping):
-            if set(arch) != set(_Arch._fields):
-                raise ValueError(f'arch={arch}: its keys must be {list(_Arch._fields)}')
+            if set(arch) != set(scaling):
+                raise ValueError(f'arch={arch}: its keys must be {scaling}')
             settings = _Arch(**arch)
-            if settings.family not in cls.families:
+            if settings.family not in list(cls.families):
                 raise ValueError(f'arch={arch}: family must be one of {list(cls.families)}')
-            if min(settings.widen_factor, settings.deepen_factor) <= 0:
+            factors = (settings.widen_factor, settings.deepen_factor)
+            if not all(is_number(factor) and factor > 0 for factor in factors):
                 raise ValueError(f'arch={arch}: the factors must be above 0')
             return settings
-        if arch not in cls.arch_settings:
+        if arch not in list(cls.arch_settings):
             raise ValueError(
                 f'arch={arch!r}: must be one of {list(cls.arch_settings)} or a dict of '
-                f'{", ".join(_Arch._fields)}'
+                f'{", ".join(scaling)}'
             )
         return cls.arch_settings[arch]
 

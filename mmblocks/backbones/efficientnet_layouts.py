@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from mmblocks.backbones.classifier import mmpretrain_classifier
 from mmblocks.backbones.mobilenet_layouts import (
     CLASSIFIER,
     BlockNames,
@@ -15,9 +16,20 @@ from mmblocks.backbones.mobilenet_layouts import (
 )
 from mmblocks.weights.renaming import Layout, Rule
 
+_WITHOUT_CLASSIFIER = (Layout('mmblocks', CLASSIFIER[0], (CLASSIFIER,)),)
+_WITH_CLASSIFIER = (
+    mmpretrain_classifier(),
+    # Their backbones have our names, which no key tells apart, and no classifier to write.
+    *(Layout(library, r'(?!)', (CLASSIFIER,)) for library in ('mmpretrain', 'mmdet')),
+)
+
 
 def efficientnet_layouts(
-    inverted: Sequence[BlockNames], fused: Sequence[BlockNames], stages: int, last: int
+    inverted: Sequence[BlockNames],
+    fused: Sequence[BlockNames],
+    stages: int,
+    last: int,
+    with_classifier: bool,
 ) -> tuple[Layout, ...]:
     """Gives the layouts of EfficientNet.
 
@@ -26,7 +38,9 @@ def efficientnet_layouts(
         fused: Every edge residual of the net, of which torchvision has none.
         stages: Number of the paper's stages that hold them, in which the peers count.
         last: Place of the last convolution among our groups.
+        with_classifier: Whether the net has a classifier.
     """
+    dropped = () if with_classifier else (CLASSIFIER,)
     return (
         Layout(
             'torchvision',
@@ -35,7 +49,7 @@ def efficientnet_layouts(
                 *conv_and_bn_rules('features.0', 'layers.0'),
                 *torchvision_block_rules(inverted),
                 *conv_and_bn_rules(f'features.{stages + 1}', f'layers.{last}'),
-                CLASSIFIER,
+                *(dropped or ((r'classifier\.1\.', 'classifier.'),)),
             ),
         ),
         Layout(
@@ -47,9 +61,10 @@ def efficientnet_layouts(
                 *timm_block_rules(inverted),
                 (r'conv_head\.', f'layers.{last}.conv.'),
                 (r'bn2\.', f'layers.{last}.bn.'),
-                CLASSIFIER,
+                *dropped,
             ),
         ),
+        *(_WITH_CLASSIFIER if with_classifier else _WITHOUT_CLASSIFIER),
     )
 
 

@@ -10,6 +10,7 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_factor, check_layers
 from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.weights.renaming import Layout, accept_layouts
@@ -94,10 +95,10 @@ class GhostNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_factor('width', width)
+        check_layers(in_channels, norm_cfg, act_cfg)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        if width <= 0:
-            raise ValueError(f'width={width} of GhostNet must be > 0')
         self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))
         accept_layouts(self, [Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),))])
 

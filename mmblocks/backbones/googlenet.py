@@ -9,7 +9,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.checks import check_dropout, check_layers
+from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.weights.renaming import Layout, accept_layouts
@@ -129,6 +130,9 @@ class GoogLeNet(BaseBackbone):
         dropout_aux: float = 0.7,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_dropout('dropout', dropout)
+        check_dropout('dropout_aux', dropout_aux)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -141,13 +145,7 @@ class GoogLeNet(BaseBackbone):
             accept_layouts(self, [_without(r'(aux[12]|fc)\.')])
             return
         groups = list(groups)
-        classifier = {
-            'avgpool': nn.AdaptiveAvgPool2d(1),
-            'flatten': nn.Flatten(),
-            'dropout': nn.Dropout(dropout),
-            'fc': nn.Linear(groups[-1].channels, num_classes),
-        }
-        self.add_groups(groups, classifier)
+        self.add_groups(groups, pooled_linear('fc', groups[-1].channels, num_classes, dropout))
         if not aux_logits:
             accept_layouts(self, [_without(r'aux[12]\.')])
             return
@@ -199,7 +197,7 @@ class GoogLeNet(BaseBackbone):
                 maps.append(x)
             if self.training and i in self._auxiliary:
                 auxiliary.append(self.get_submodule(self._auxiliary[i])(x))
-        logits = [self._classify(x)] if self._classifier_names else []
+        logits = [self._classify(x)] if self.classifier_names else []
         return (*maps, *auxiliary, *logits)
 
 

@@ -12,6 +12,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import (
+    check_drop_path_rate,
+    check_dropout,
+    check_layers,
+    is_count,
+    is_number,
+)
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.meta_next import MetaNeXtBlock
@@ -105,8 +112,9 @@ class InceptionNeXt(BaseBackbone):
         drop_rate: float = 0.0,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate={drop_path_rate!r}: must be at least 0 and below 1')
+        check_drop_path_rate(drop_path_rate)
+        check_dropout('drop_rate', drop_rate)
+        check_layers(in_channels, norm_cfg, act_cfg)
         settings = self._settings(arch)
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
@@ -145,15 +153,17 @@ class InceptionNeXt(BaseBackbone):
                 f'{list(_Arch._field_defaults)}'
             )
         settings = _Arch(**arch)
-        if not len(settings.depths) == len(settings.widths) == len(settings.mlp_ratios) > 0:
+        per_stage = (settings.depths, settings.widths, settings.mlp_ratios)
+        are_lists = all(isinstance(values, Sequence) for values in per_stage)
+        if not are_lists or not settings.depths or len(set(map(len, per_stage))) > 1:
             raise ValueError(
                 f'arch={arch!r}: depths, widths and mlp_ratios (default '
                 f'{_Arch._field_defaults["mlp_ratios"]}) must have one entry per stage'
             )
         sizes = (*settings.depths, *settings.widths)
-        if any(not isinstance(n, int) or n < 1 for n in sizes):
+        if not all(map(is_count, sizes)):
             raise ValueError(f'arch={arch!r}: depths and widths must be ints of at least 1')
-        if any(ratio < 1 for ratio in settings.mlp_ratios):
+        if not all(is_number(ratio) and ratio >= 1 for ratio in settings.mlp_ratios):
             raise ValueError(f'arch={arch!r}: mlp_ratios must be at least 1')
         return settings
 

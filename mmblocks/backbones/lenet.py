@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.checks import check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
@@ -81,6 +82,7 @@ class LeNet5(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
         out_indices = outputs_with_classifier(num_classes, out_indices, 2)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_factor, check_layers
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import MOBILENET_V1_LAYOUTS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
@@ -89,8 +90,8 @@ class MobileNetV1(BaseBackbone):
         head_conv: bool = False,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if widen_factor <= 0:
-            raise ValueError(f'widen_factor={widen_factor} of MobileNetV1 must be > 0')
+        check_factor('widen_factor', widen_factor)
+        check_layers(in_channels, norm_cfg, act_cfg)
         if out_indices is None:
             out_indices = (1, 2, 3, 5 if head_conv else 4)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)

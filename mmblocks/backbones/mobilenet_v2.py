@@ -10,6 +10,7 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_factor, check_layers
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v2_layouts
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
@@ -99,9 +100,9 @@ class MobileNetV2(BaseBackbone):
         fix_stem_head: bool = False,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        for name, factor in (('widen_factor', widen_factor), ('deepen_factor', deepen_factor)):
-            if factor <= 0:
-                raise ValueError(f'{name}={factor} of MobileNetV2 must be > 0')
+        check_factor('widen_factor', widen_factor)
+        check_factor('deepen_factor', deepen_factor)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

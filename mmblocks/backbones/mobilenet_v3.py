@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_choice, check_layers
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v3_layouts
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
@@ -151,8 +152,8 @@ class MobileNetV3(BaseBackbone):
         act_cfg: dict | None = None,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if arch not in self.arch_settings:
-            raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
+        check_choice('arch', arch, self.arch_settings)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
         stages, widen_factor = self.arch_settings[arch]
         blocks = [
             block._replace(channels=make_divisible(block.channels * widen_factor, 8))

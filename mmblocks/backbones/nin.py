@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.checks import check_choice, check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
@@ -104,8 +105,9 @@ class NIN(BaseBackbone):
         dropout: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if arch not in self.arch_settings:
-            raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
+        check_choice('arch', arch, self.arch_settings)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_dropout('dropout', dropout)
         stages = self.arch_settings[arch]
         out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)

@@ -12,6 +12,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import (
+    check_choice,
+    check_count,
+    check_dropout,
+    check_layers,
+    is_count,
+)
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
@@ -109,12 +116,15 @@ class PreActSEResNet(BaseBackbone):
         drop_rate: float = 0.0,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if depth not in self.arch_settings:
-            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
-        if stem not in self.stem_settings:
-            raise ValueError(f'stem={stem!r}: must be one of {list(self.stem_settings)}')
-        if se_ratio is not None and se_ratio < 1:
-            raise ValueError(f'se_ratio={se_ratio!r}: must be at least 1, or None for none')
+        check_choice('depth', depth, self.arch_settings)
+        check_choice('stem', stem, self.stem_settings)
+        check_count('base_channels', base_channels)
+        if se_ratio is not None and not is_count(se_ratio):
+            raise ValueError(
+                f'se_ratio={se_ratio!r}: must be an int of at least 1, or None for none'
+            )
+        check_layers(in_channels, norm_cfg, act_cfg)
+        check_dropout('drop_rate', drop_rate)
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

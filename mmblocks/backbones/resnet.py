@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_cfg, check_choice, check_count
 from mmblocks.backbones.pretrained import given_init_cfg
 from mmblocks.backbones.resnet_layouts import resnet_layouts
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
@@ -111,18 +112,17 @@ class ResNet(BaseBackbone):
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if depth not in self.arch_settings:
-            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
-        if style not in ('pytorch', 'caffe'):
-            raise ValueError(f"style={style!r}: must be 'pytorch' or 'caffe'")
+        check_choice('depth', depth, self.arch_settings)
+        check_choice('style', style, ('pytorch', 'caffe'))
+        check_count('in_channels', in_channels)
+        check_cfg('norm_cfg', norm_cfg, 'BN')
         own_init = init_cfg is None and pretrained is None
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         self.block, stage_blocks = self.arch_settings[depth]
-        if not 1 <= num_stages <= len(stage_blocks):
-            raise ValueError(f'num_stages={num_stages}: must be 1 to {len(stage_blocks)}')
+        check_choice('num_stages', num_stages, range(1, len(stage_blocks) + 1))
         _check_length('strides', strides, num_stages)
         _check_length('dilations', dilations, num_stages)
         stage_with_dcn = _check_dcn(dcn, stage_with_dcn, num_stages)
@@ -205,8 +205,8 @@ class ResNet(BaseBackbone):
 
 
 def _check_length(argument: str, value: Sequence, num_stages: int) -> None:
-    if len(value) != num_stages:
-        raise ValueError(f'{argument}={tuple(value)}: must have num_stages={num_stages} entries')
+    if not isinstance(value, Sequence) or len(value) != num_stages:
+        raise ValueError(f'{argument}={value!r}: must have num_stages={num_stages} entries')
 
 
 def _check_dcn(

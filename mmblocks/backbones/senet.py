@@ -12,7 +12,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.checks import check_choice, check_count, check_dropout, check_layers
+from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
 from mmblocks.layers.senet_blocks import (
     SENet154Bottleneck,
     SENetBasicBlock,
@@ -114,15 +115,16 @@ class SENet(BaseBackbone):
         drop_rate: float = 0.2,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if depth not in self.arch_settings:
-            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
-        if se_ratio < 1:
-            raise ValueError(f'se_ratio={se_ratio!r}: must be at least 1')
+        check_choice('depth', depth, self.arch_settings)
+        check_count('base_channels', base_channels)
+        check_count('se_ratio', se_ratio)
+        check_layers(in_channels, norm_cfg, act_cfg)
+        check_dropout('drop_rate', drop_rate)
         arch = self.arch_settings[depth]
-        if base_channels < 1 or (arch.groups > 1 and arch.groups * base_channels % 64):
+        if arch.groups > 1 and arch.groups * base_channels % 64:
             raise ValueError(
-                f'base_channels={base_channels!r}: must be above 0 and leave a whole number of '
-                f'groups; with 64, depth={depth!r} has {arch.groups}'
+                f'base_channels={base_channels!r}: must leave a whole number of groups; with 64, '
+                f'depth={depth!r} has {arch.groups}'
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
@@ -133,12 +135,7 @@ class SENet(BaseBackbone):
         classifier = None
         if num_classes > 0:
             groups = list(groups)
-            classifier = {
-                'global_pool': nn.AdaptiveAvgPool2d(1),
-                'flatten': nn.Flatten(),
-                'dropout': nn.Dropout(drop_rate),
-                'last_linear': nn.Linear(groups[-1].channels, num_classes),
-            }
+            classifier = pooled_linear('last_linear', groups[-1].channels, num_classes, drop_rate)
         self.add_groups(groups, classifier)
         dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
         accept_layouts(self, (_OTHER_POOL, Layout('timm (legacy)', _CLASSIFIER, dropped)))

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_choice, check_factor, check_layers
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.shuffle_units import ShuffleUnit
@@ -86,12 +87,11 @@ class ShuffleNetV1(BaseBackbone):
         in_channels: int = 3,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_choice('groups', groups, self.widths)
+        check_factor('widen_factor', widen_factor)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        if groups not in self.widths:
-            raise ValueError(
-                f'groups={groups!r} of ShuffleNetV1: there are {", ".join(map(str, self.widths))}'
-            )
         widths = _widen(self.widths[groups], widen_factor, groups)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_groups(self._groups(widths, groups, in_channels, layers))

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.checks import check_choice, check_layers
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
@@ -105,13 +106,10 @@ class ShuffleNetV2(BaseBackbone):
         in_channels: int = 3,
         plugins: Sequence[dict] | None = None,
     ) -> None:
+        check_choice('widen_factor', widen_factor, self.widths)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        if widen_factor not in self.widths:
-            raise ValueError(
-                f'widen_factor={widen_factor!r} of ShuffleNetV2: there are '
-                f'{", ".join(map(str, self.widths))}'
-            )
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_groups(self._groups(self.widths[widen_factor], in_channels, layers))
         accept_layouts(self, SHUFFLENET_V2_LAYOUTS)

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.checks import check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
@@ -52,7 +53,8 @@ class SqueezeNet(BaseBackbone):
     may fall up to three pixels short of the image's size over the stride.
 
     Args:
-        version: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less.
+        version: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less; also
+            '1.0' or '1.1', or as the number that a command line makes of it.
         num_classes: Classes of the classifier; -1 for none.
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
             16; with a classifier none, so that the logits are the only output.
@@ -97,7 +99,7 @@ class SqueezeNet(BaseBackbone):
 
     def __init__(
         self,
-        version: str = '1_0',
+        version: str | float = '1_0',
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
@@ -111,8 +113,9 @@ class SqueezeNet(BaseBackbone):
         dropout: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if version not in self.arch_settings:
-            raise ValueError(f'version={version!r}: must be one of {list(self.arch_settings)}')
+        version = self._version_named(version)
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_dropout('dropout', dropout)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -130,3 +133,10 @@ class SqueezeNet(BaseBackbone):
             nn.AdaptiveAvgPool2d(1),
         )
         self.add_groups(groups, {'classifier': classifier, 'flatten': nn.Flatten()})
+
+    def _version_named(self, version: str | float) -> str:
+        # To Python, and so on a command line, 1_1 is the number 11.
+        for name in self.arch_settings:
+            if str(version) in (name, name.replace('_', ''), name.replace('_', '.')):
+                return name
+        raise ValueError(f'version={version!r}: must be one of {list(self.arch_settings)}')

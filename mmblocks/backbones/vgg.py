@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.backbones.checks import check_choice, check_dropout, check_layers, is_count
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
@@ -42,8 +43,8 @@ class VGG(BaseBackbone):
         num_stages: How many stages are built, 1 to 5; a classifier needs all.
         dilations: Dilation of each stage's convolutions. The poolings stay, so strides do too.
         out_indices: Which stages give an output, from 0. Default: the last one; with a
-            classifier none, so that the logits are the only output. A pyramid of strides 4 to 32
-            takes (1, 2, 3, 4).
+            classifier none, so that the logits are the only output, which mmpretrain writes as
+            (5,). A pyramid of strides 4 to 32 takes (1, 2, 3, 4).
         frozen_stages: -1 and 0 freeze nothing, k the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm behind every convolution; None for none.
@@ -104,19 +105,26 @@ class VGG(BaseBackbone):
         dropout: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        if depth not in self.arch_settings:
-            raise ValueError(f'depth={depth!r}: must be one of {list(self.arch_settings)}')
-        if num_stages not in range(1, 6):
-            raise ValueError(f'num_stages={num_stages!r}: must be 1 to 5')
-        if len(dilations) != num_stages:
+        check_choice('depth', depth, self.arch_settings)
+        if not is_count(num_stages) or num_stages > 5:
+            raise ValueError(f'num_stages={num_stages!r}: must be an int from 1 to 5')
+        fits = isinstance(dilations, Sequence) and len(dilations) == num_stages
+        if not fits or not all(map(is_count, dilations)):
             raise ValueError(
-                f'dilations={tuple(dilations)}: must have num_stages={num_stages} entries'
+                f'dilations={dilations!r}: must have num_stages={num_stages} entries, ints of at '
+                'least 1'
             )
+        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_dropout('dropout', dropout)
         out_indices = outputs_with_classifier(num_classes, out_indices, num_stages - 1)
         if num_classes > 0 and num_stages < 5:
             raise ValueError(
                 f'num_stages={num_stages}: the classifier of num_classes={num_classes} needs 5'
             )
+        if num_classes > 0:
+            # mmpretrain counts the classifier, too; its logits are given in any case.
+            given = [out_indices] if isinstance(out_indices, int) else out_indices
+            out_indices = tuple(i for i in given if i != num_stages)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth

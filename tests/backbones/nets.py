@@ -66,10 +66,12 @@ NETS = (
             act_cfg=dict(type='SiLU'),
         ),
         7,
+        has_classifier=True,
     ),
     Net(
         dict(type='EfficientNet', arch=dict(family='e', widen_factor=0.25, deepen_factor=0.3)),
         7,
+        has_classifier=True,
     ),
     Net(dict(type='GoogLeNet'), 5, shrinks=1, has_classifier=True),
     Net(

@@ -50,6 +50,7 @@ def pair(models, **options):
         dict(SMALL, arch='P6', out_indices=range(6)),
         dict(SMALL, spp_kernal_sizes=(3, 7), act_cfg=dict(type='LeakyReLU', negative_slope=0.1)),
         dict(arch_ovewrite=ROWS, out_indices=(0, 1, 2)),
+        dict(arch_ovewrite=[[16, 24, 1, 1, 1], [24, 40, 3, 0, 0]], out_indices=(0, 1, 2)),
         dict(SMALL, deepen_factor=0.7),
     ],
     ids=str,
@@ -231,8 +232,13 @@ def test_init_cfg_reaches_every_convolution():
     [
         (dict(arch='P7'), "arch='P7'.*P5.*P6"),
         (dict(block='C4'), "block='C4'.*C3.*C2f"),
-        (dict(deepen_factor=0), 'deepen_factor=0 .*> 0'),
-        (dict(widen_factor=-1.0), r'widen_factor=-1\.0 .*> 0'),
+        (dict(deepen_factor=0), 'deepen_factor=0: .*above 0'),
+        (dict(widen_factor=-1.0), r'widen_factor=-1\.0: .*above 0'),
+        (dict(widen_factor='1'), r"widen_factor='1': .*a number"),
+        (dict(arch=['P5']), r"arch=\['P5'\]: must be one of \['P5', 'P6'\]"),
+        (dict(block=['C3']), r"block=\['C3'\]: must be one of \['C3', 'C2f'\]"),
+        (dict(arch_ovewrite=5), 'arch_ovewrite=5: must be a list of rows'),
+        (dict(arch_ovewrite=[[8, 16, 1, 2, 0]]), r'arch_ovewrite\[0\]=.*two bools'),
         (dict(widen_factor=0.01), r'widen_factor=0\.01 .*no channels'),
         (dict(spp_kernal_sizes=(5, 8)), r'spp_kernal_sizes=\(5, 8\).*odd'),
         # Also where the pooling is behind the last output.

@@ -2,10 +2,13 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
+from mmengine.analysis import get_model_complexity_info
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmblocks import EfficientNet
 from mmblocks.layers.inverted_residual import InvertedResidual
@@ -40,9 +43,9 @@ def images():
     return torch.rand(2, 3, 65, 83)
 
 
-def ours_from(theirs, arch, **options):
+def ours_from(theirs, arch, state_dict=None, **options):
     net = EfficientNet(arch, out_indices=GROUPS, **options).eval()
-    incompatible = net.load_state_dict(theirs.state_dict())
+    incompatible = net.load_state_dict(state_dict or theirs.state_dict())
     assert incompatible.missing_keys == incompatible.unexpected_keys == []
     return net
 
@@ -103,6 +106,8 @@ def test_it_equals_torchvision(peer):
     with torch.no_grad():
         maps = ours_from(theirs, 'b0', **SYMMETRIC)(x)
         assert_same_maps(maps, torchvision_maps(theirs, x))
+        *same, logits = ours_from(theirs, 'b0', num_classes=2, **SYMMETRIC)(x)
+        assert_same_maps([*same, logits], [*maps, theirs(x)])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,10 @@ def test_it_equals_timm(name, arch, options, peer):
     theirs = randomise(timm_net(peer, name)).eval()
     x = images()
     with torch.no_grad():
-        assert_same_maps(ours_from(theirs, arch, **options)(x), timm_maps(theirs, x))
+        maps = ours_from(theirs, arch, **options)(x)
+        assert_same_maps(maps, timm_maps(theirs, x))
+        *same, logits = ours_from(theirs, arch, num_classes=2, **options)(x)
+        assert_same_maps([*same, logits], [*maps, theirs(x)])
 
 
 def test_gradients_equal_mmpretrains(mmpretrain):
@@ -195,8 +203,9 @@ def test_the_signature_begins_as_openmmlabs(library, request):
     theirs = inspect.signature(request.getfixturevalue(library)).parameters
     ours = inspect.signature(EfficientNet).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
-    # init_cfg's stands in the base; the padding is the same; nothing is frozen by default.
-    others = {'init_cfg', 'conv_cfg', 'frozen_stages'}
+    # init_cfg's stands in the base; the padding is the same; nothing is frozen by default;
+    # out_indices depends on num_classes.
+    others = {'init_cfg', 'conv_cfg', 'frozen_stages', 'out_indices'}
     assert all(ours[name].default == theirs[name].default for name in theirs.keys() - others)
 
 
@@ -247,6 +256,44 @@ def test_one_exported_graph_takes_images_of_other_sizes(family):
         assert_same_maps(exported(x), net(x))
 
 
+@pytest.mark.parametrize('family', ['b', 'e'])
+def test_one_traced_graph_takes_images_of_other_sizes(family, peer, tmp_path):
+    net = randomise(EfficientNet(dict(NARROW, family=family), out_indices=(2, 3, 4, 5))).eval()
+    traced = torch.jit.trace(net, images())
+    path = str(tmp_path / 'net.onnx')
+    axes = {axis: str(axis) for axis in (0, 2, 3)}
+    peer('onnx')
+    torch.onnx.export(
+        net, (images(),), path, dynamo=False, input_names=['x'], dynamic_axes={'x': axes}
+    )
+    session = peer('onnxruntime').InferenceSession(path, providers=['CPUExecutionProvider'])
+    for shape in ((64, 64), (97, 130)):
+        x = torch.rand(2, 3, *shape)
+        maps = net(x)
+        assert_same_maps(traced(x), maps)
+        run = session.run(None, {'x': x.numpy()})
+        assert_same_maps([torch.from_numpy(np.asarray(out)) for out in run], maps)
+
+
+def test_its_complexity_can_be_analysed():
+    net = EfficientNet(NARROW).eval()
+    found = get_model_complexity_info(net, (3, 64, 64), show_table=False, show_arch=False)
+    assert found['params'] == sum(p.numel() for p in net.parameters())
+    with FlopCounterMode(display=False) as counter:
+        net(torch.rand(1, 3, 64, 64))
+    # It counts a product and its sum as one, and norms and poolings too.
+    assert found['flops'] >= counter.get_total_flops() / 2
+
+
+def test_the_share_dropped_in_front_of_the_classifier_is_the_papers(peer):
+    archs = [f'b{i}' for i in range(8)]
+    with torch.device('meta'):
+        rates = [EfficientNet(arch, num_classes=2).dropout.p for arch in archs]
+        theirs = [torchvision_net(peer, arch).classifier[0].p for arch in archs]
+        assert EfficientNet(NARROW, num_classes=2, drop_rate=0.7).dropout.p == 0.7
+    assert rates == theirs
+
+
 def test_a_dict_scales_a_family():
     assert repr(EfficientNet(dict(family='e', widen_factor=1.0, deepen_factor=1.1))) == repr(
         EfficientNet('em')
@@ -258,11 +305,15 @@ def test_a_dict_scales_a_family():
     [
         (dict(arch='b9'), "arch='b9'.*'b8'.*family"),
         (dict(arch=None), "arch=None.*'b8'"),
+        (dict(arch=['b0']), r"arch=\['b0'\].*'b8'"),
+        (dict(arch=NARROW | dict(widen_factor='1')), 'arch=.*factors must be above 0'),
         (dict(arch=dict(family='b')), 'arch=.*keys must be .*widen_factor'),
         (dict(arch=NARROW | dict(family='x')), r"arch=.*family must be one of \['b', 'e'\]"),
         (dict(arch=NARROW | dict(deepen_factor=0)), 'arch=.*factors must be above 0'),
         (dict(drop_path_rate=1.0), 'drop_path_rate=1.0: .*below 1'),
-        (dict(drop_path_rate=-0.1), 'drop_path_rate=-0.1: must be at least 0'),
+        (dict(drop_path_rate=-0.1), 'drop_path_rate=-0.1: .*of at least 0'),
+        (dict(drop_path_rate='a'), "drop_path_rate='a': must be a number"),
+        (dict(drop_rate=2), 'drop_rate=2: must be a number from 0 to 1'),
         (dict(out_indices=(7,)), 'outputs are 0 to 6'),
     ],
 )

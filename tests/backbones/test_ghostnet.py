@@ -52,7 +52,7 @@ def test_the_default_gives_the_last_group_of_each_stride():
     assert net.out_strides == (4, 8, 16, 32)
 
 
-@pytest.mark.parametrize('width', [0, -1.0])
+@pytest.mark.parametrize('width', [0, -1.0, '1'])
 def test_a_width_that_cannot_be_is_named(width):
     with pytest.raises(ValueError, match='width'):
         GhostNet(width)

@@ -188,6 +188,9 @@ def test_it_starts_like_timms(peer):
         (dict(arch=SMALL | dict(branch_ratio=0.5)), 'branch_ratio=0.5'),
         (dict(drop_path_rate=1), 'drop_path_rate=1.*below 1'),
         (dict(drop_path_rate=-0.1), 'drop_path_rate=-0.1.*at least 0'),
+        (dict(drop_path_rate=None), 'drop_path_rate=None: must be a number'),
+        (dict(drop_rate=2), 'drop_rate=2: must be a number from 0 to 1'),
+        (dict(arch=dict(depths=3, widths=[16])), 'arch=.*one entry per stage'),
         (dict(output_stride=4), 'output_stride=4.*8, 16 or 32'),
     ],
 )

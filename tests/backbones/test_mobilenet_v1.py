@@ -88,8 +88,8 @@ def test_the_default_gives_the_last_group_of_each_stride():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(widen_factor=0), 'widen_factor=0.*> 0'),
-        (dict(widen_factor=-1.0), r'widen_factor=-1.0.*> 0'),
+        (dict(widen_factor=0), 'widen_factor=0: .*above 0'),
+        (dict(widen_factor=-1.0), r'widen_factor=-1.0: .*above 0'),
         (dict(output_stride=4), 'output_stride=4.*8, 16 or 32'),
     ],
 )

@@ -191,8 +191,8 @@ def test_init_cfg_reaches_every_convolution():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(widen_factor=0), 'widen_factor=0.*> 0'),
-        (dict(deepen_factor=-1), 'deepen_factor=-1.*> 0'),
+        (dict(widen_factor=0), 'widen_factor=0: .*above 0'),
+        (dict(deepen_factor=-1), 'deepen_factor=-1: .*above 0'),
         (dict(output_stride=24), 'output_stride=24.*8, 16 or 32'),
     ],
 )

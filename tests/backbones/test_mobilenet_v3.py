@@ -167,6 +167,7 @@ def test_init_cfg_reaches_every_convolution():
     [
         (dict(arch='tiny'), "arch='tiny'.*small_075"),
         (dict(arch=None), 'arch=None.*large'),
+        (dict(arch=['small']), r"arch=\['small'\].*large"),
         (dict(output_stride=64), 'output_stride=64.*8, 16 or 32'),
         (dict(out_indices=(13,)), 'outputs are 0 to 12'),
     ],

@@ -98,7 +98,7 @@ def test_with_a_classifier_training_drops_out_and_frozen_parts_do_not():
     assert torch.equal(net(x)[-1], net(x)[-1])
 
 
-@pytest.mark.parametrize('arch', ['cifar10', None])
+@pytest.mark.parametrize('arch', ['cifar10', None, ['imagenet']])
 def test_an_architecture_that_is_not_there_is_named_with_those_that_are(arch):
     with pytest.raises(ValueError, match=r"arch=.*'imagenet', 'cifar'"):
         NIN(arch)

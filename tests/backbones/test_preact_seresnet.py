@@ -179,6 +179,10 @@ def test_the_classifier_starts_small():
     [
         (dict(depth=20), 'depth=20.*18, 34, 50'),
         (dict(stem='caffe'), "stem='caffe'.*'imagenet', 'cifar'"),
+        (dict(depth=[18]), r'depth=\[18\]: must be one of'),
+        (dict(base_channels=0), 'base_channels=0: must be an int of at least 1'),
+        (dict(se_ratio='16'), "se_ratio='16'.*or None"),
+        (dict(drop_rate=2), 'drop_rate=2: must be a number from 0 to 1'),
         (dict(se_ratio=0), 'se_ratio=0.*or None'),
         (dict(output_stride=4), 'output_stride=4.*8, 16 or 32'),
     ],

@@ -157,23 +157,13 @@ PUBLISHED = (
     Published("mmdet EfficientNet('b0') [backbone only]", dict(type='EfficientNet')),
     *(
         Published(
-            f'{library}efficientnet_{arch}', dict(type='EfficientNet', arch=arch), (width, 1000)
+            f'{library}efficientnet_{arch}', dict(type='EfficientNet', arch=arch, num_classes=1000)
         )
-        for arch, width, libraries in (
-            ('b0', 1280, ('', 'timm ')),
-            ('b1', 1280, ('', 'timm ')),
-            ('b2', 1408, ('', 'timm ')),
-            ('b3', 1536, ('', 'timm ')),
-            ('b4', 1792, ('', 'timm ')),
-            ('b5', 2048, ('', 'timm ')),
-            ('b6', 2304, ('', 'timm ')),
-            ('b7', 2560, ('', 'timm ')),
-            ('b8', 2816, ('timm ',)),
-            ('es', 1280, ('timm ',)),
-            ('em', 1280, ('timm ',)),
-            ('el', 1536, ('timm ',)),
+        for library, archs in (
+            ('', [f'b{i}' for i in range(8)]),
+            ('timm ', [*(f'b{i}' for i in range(9)), 'es', 'em', 'el']),
         )
-        for library in libraries
+        for arch in archs
     ),
     Published('googlenet', dict(type='GoogLeNet', num_classes=1000, aux_logits=False)),
     Published('googlenet (with aux1/aux2)', dict(type='GoogLeNet', num_classes=1000)),

@@ -101,7 +101,10 @@ def test_a_narrow_net_keeps_the_proportions():
     [
         (dict(depth=20), "depth=20.*'50_32x4d'.*154"),
         (dict(depth=18, se_ratio=0), 'se_ratio=0.*at least 1'),
-        (dict(depth=18, base_channels=0), 'base_channels=0.*above 0'),
+        (dict(depth=[50]), r'depth=\[50\]: must be one of \[18, '),
+        (dict(depth=18, se_ratio='16'), "se_ratio='16': must be an int"),
+        (dict(depth=18, drop_rate=2), 'drop_rate=2: must be a number from 0 to 1'),
+        (dict(depth=18, base_channels=0), 'base_channels=0: .*at least 1'),
         (dict(depth='50_32x4d', base_channels=7), 'base_channels=7.*whole number of groups'),
     ],
 )

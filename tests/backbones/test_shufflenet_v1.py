@@ -124,9 +124,11 @@ def test_what_is_frozen_is_what_mmpretrain_freezes(frozen_stages, theirs):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(groups=5), 'groups=5 .* 1, 2, 3, 4, 8'),
-        (dict(widen_factor=0), 'widen_factor=0 .*small'),
-        (dict(widen_factor=-1.0), 'widen_factor'),
+        (dict(groups=5), r'groups=5: .*\[1, 2, 3, 4, 8\]'),
+        (dict(groups=[3]), r'groups=\[3\]: must be one of'),
+        (dict(widen_factor=0), 'widen_factor=0: .*above 0'),
+        (dict(widen_factor='1'), "widen_factor='1': .*a number"),
+        (dict(widen_factor=0.01), 'widen_factor=0.01 .*small'),
         (dict(groups=8, widen_factor=0.01), 'widen_factor'),
     ],
 )

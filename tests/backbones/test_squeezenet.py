@@ -56,7 +56,15 @@ def test_without_classifier_its_weights_are_left_out(peer):
         assert_same_maps(ours(x), torchvision_outputs(theirs, '1_1', x)[1:-1])
 
 
-@pytest.mark.parametrize('version', ['1.1', 1, None])
+@pytest.mark.parametrize('given', ['1_1', '1.1', '11', 1.1, 11])
+def test_a_version_is_known_by_what_a_command_line_makes_of_it(given):
+    with torch.device('meta'):
+        net = SqueezeNet(given)
+        assert net.version == '1_1'
+        assert repr(net) == repr(SqueezeNet('1_1'))
+
+
+@pytest.mark.parametrize('version', ['1.2', 1, None, ['1_0']])
 def test_a_version_that_is_not_there_is_named_with_those_that_are(version):
     with pytest.raises(ValueError, match=r"version=.*'1_0', '1_1'"):
         SqueezeNet(version)

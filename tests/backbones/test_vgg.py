@@ -217,17 +217,40 @@ def test_activations_work_in_place_unless_told_not_to():
 
 
 @pytest.mark.parametrize(
+    ('given', 'maps'), [(5, ()), ((5,), ()), ([3, 5], (3,)), ((4,), (4,))], ids=str
+)
+def test_the_logits_can_be_asked_for_as_in_mmpretrain(given, maps, peer):
+    with torch.device('meta'):
+        ours = VGG(11, num_classes=5, out_indices=given)
+    assert ours.out_indices == maps
+    theirs = peer('mmpretrain.models.backbones').VGG
+    if not isinstance(given, int):
+        with torch.device('meta'):
+            outputs = theirs(11, num_classes=5, out_indices=given)(torch.empty(1, 3, 224, 224))
+        assert len(outputs) == len(maps) + 1
+
+
+@pytest.mark.parametrize(
     ('options', 'message'),
     [
         (dict(depth=12), r'depth=12.*\[11, 13, 16, 19\]'),
-        (dict(depth=11, num_stages=0), 'num_stages=0: must be 1 to 5'),
-        (dict(depth=11, num_stages=6), 'num_stages=6: must be 1 to 5'),
+        (dict(depth=[11]), r'depth=\[11\]: must be one of \[11, '),
+        *(
+            (dict(depth=11, num_stages=n), f'num_stages={n}: must be an int from 1 to 5')
+            for n in (0, 6, 5.0)
+        ),
+        *(
+            (dict(depth=11, dilations=wrong), r'dilations=.*num_stages=5 entries, ints of at least')
+            for wrong in (2, 1.5, (1, 1, 1, 1, 0))
+        ),
+        (dict(depth=11, dropout=2), 'dropout=2: must be a number from 0 to 1'),
         (dict(depth=11, num_stages=3), r'dilations=\(1, 1, 1, 1, 1\): must have num_stages=3'),
         (
             dict(depth=11, num_stages=4, dilations=(1, 1, 1, 1), num_classes=10),
             'num_stages=4: the classifier of num_classes=10 needs 5',
         ),
         (dict(depth=11, out_indices=(5,)), 'outputs are 0 to 4'),
+        (dict(depth=11, out_indices=(6,), num_classes=10), 'outputs are 0 to 4'),
     ],
 )
 def test_a_bad_argument_is_named(options, message):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmblocks import ResNet
+from mmblocks import ResNet, SqueezeNet
 from mmblocks.catalog import build_on_meta
 from mmblocks.convert_cli import known_to, main
 from mmblocks.errors import UserError
@@ -233,11 +233,32 @@ def test_a_classifier_of_the_net_is_written_too(library, peer):
     on_meta(cfg).load_state_dict(named, assign=True)
 
 
-def test_a_classifier_that_a_library_keeps_elsewhere_is_left_out():
-    cfg = dict(type='DenseNet', arch='121', num_classes=5)
-    named, unwritten = names_in('mmpretrain', on_meta(cfg), cfg)
+@pytest.mark.parametrize(
+    ('net', 'layout', 'name'),
+    [
+        ('DenseNet', 'timm with features_only', 'features_norm5.weight'),
+        ('EfficientNet', 'mmdet', 'layers.6.bn.weight'),
+    ],
+)
+def test_a_classifier_that_a_layout_has_no_place_for_is_left_out(net, layout, name):
+    cfg = dict(type=net, num_classes=5)
+    named, unwritten = names_in(layout, on_meta(cfg), cfg)
     assert unwritten == ('classifier.weight', 'classifier.bias')
-    assert 'transitions.3.0.weight' in named
+    assert name in named
+
+
+@pytest.mark.parametrize('cfg', [dict(type='DenseNet'), dict(type='EfficientNet')], ids=str)
+def test_a_classifier_that_mmpretrain_keeps_in_its_head_is_written_there(cfg):
+    cfg = dict(cfg, num_classes=5)
+    net = on_meta(cfg)
+    named, unwritten = names_in('mmpretrain', net, cfg)
+    assert unwritten == ()
+    heads = {name for name in named if not name.startswith('backbone.')}
+    assert heads == {'head.fc.weight', 'head.fc.bias'}
+    # A file of the backbone alone stays one.
+    trunk = {k: v for k, v in net.state_dict().items() if not k.startswith('classifier.')}
+    alone = named_as(trunk, 'mmpretrain', net.accepted_layouts, ['mmpretrain'], cfg['type'])
+    assert {f'backbone.{name}' for name in alone.state_dict} == named.keys() - heads
 
 
 @pytest.mark.parametrize(
@@ -371,6 +392,14 @@ def test_the_tool_writes_replaces_and_takes_the_hash_that_it_names(
     )
     assert run_tool(monkeypatch, capsys, 'net.pth', name[0], *args[2:])[0] == 0
     assert len(read_checkpoint(name[0])) == 120
+
+
+def test_a_version_that_python_reads_as_a_number_can_be_given(monkeypatch, capsys, tmp_path):
+    net = SqueezeNet('1_1')
+    source, target = saved(tmp_path, net.state_dict()), tmp_path / 'out.pth'
+    args = (source, target, '--arch', 'SqueezeNet', '--arch-options', 'version=1_1')
+    assert run_tool(monkeypatch, capsys, *args)[0] == 0
+    assert_same_file(source, target)
 
 
 def test_the_script_runs(resnet, tmp_path):
