@@ -303,8 +303,8 @@ def test_pretrained_still_works_and_says_that_it_is_deprecated(tmp_path):
     ('options', 'message'),
     [
         (dict(depth=17), r'depth=17.*\[18, 34, 50, 101, 152\]'),
-        (dict(style='torch'), "style='torch'.*'pytorch' or 'caffe'"),
-        (dict(num_stages=5), 'num_stages=5.*1 to 4'),
+        (dict(style='torch'), "style='torch': must be one of .*pytorch.*caffe"),
+        (dict(num_stages=5), 'num_stages=5: must be one of .*1, 2, 3, 4'),
         (dict(strides=(1, 2)), r'strides=\(1, 2\).*4 entries'),
         (dict(dilations=(1,)), r'dilations=\(1,\).*4 entries'),
         (dict(dcn=dict(type='DCNv2')), 'dcn.*no stage'),
