@@ -17,7 +17,7 @@ from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta
 from mmblocks.describe import VARIANTS
 from mmblocks.errors import UserError, command
-from mmblocks.swap.cli import KeyValues
+from mmblocks.key_values import KeyValues
 from mmblocks.swap.outputs import build, check_options
 from mmblocks.weights.convert import OURS, convert_weights
 from mmblocks.weights.loading import TooFewFound

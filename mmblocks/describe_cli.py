@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmblocks.describe import markdown_peers, markdown_table
 from mmblocks.engine import load_config
 from mmblocks.errors import UserError, command, first_line
+from mmblocks.key_values import KeyValues
 from mmblocks.structure import structure
-from mmblocks.swap.cli import KeyValues
 from mmblocks.swap.detector import find_detector
 from mmblocks.swap.outputs import check_options
 

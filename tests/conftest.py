@@ -26,6 +26,22 @@ def _fixed_seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Runs the main function of a tool in this process; gives its exit code and what it printed."""
+
+    def run(main, name, *args):
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        try:
+            main()
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
 @pytest.fixture(scope='session')
 def peer():
     """Imports a peer library (torchvision, timm, mmpretrain) from the folder of peers.

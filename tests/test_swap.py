@@ -1,5 +1,6 @@
 """``tools/swap_backbone.py``: another backbone for any config of mmdet."""
 
+import functools
 import os
 import re
 import subprocess
@@ -426,33 +427,26 @@ def test_a_dilated_base_takes_a_dilated_backbone(tmp_path):
     assert '4, 8, 16, 16, unchanged' in swap.report
 
 
-def run_tool(monkeypatch, capsys, *args):
+@pytest.fixture
+def run_tool(run_command):
     """Runs the tool in this process; gives its exit code and what it printed."""
-    monkeypatch.setattr(sys, 'argv', ['swap_backbone.py', *map(str, args)])
-    try:
-        main()
-        code = 0
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
+    return functools.partial(run_command, main, 'swap_backbone.py')
 
 
-def test_without_out_the_tool_prints_the_config_alone_to_stdout(monkeypatch, capsys):
+def test_without_out_the_tool_prints_the_config_alone_to_stdout(run_tool):
     options = ('--backbone-options', 'arch=small', 'norm_cfg.type=SyncBN')
-    code, out, err = run_tool(
-        monkeypatch, capsys, RETINANET, '--backbone', 'mmblocks.MobileNetV3', *options
-    )
+    code, out, err = run_tool(RETINANET, '--backbone', 'mmblocks.MobileNetV3', *options)
     assert code == 0
     backbone = dict(MOBILENET, norm_cfg=dict(type='SyncBN'))
     assert out == swap_backbone(RETINANET, backbone).text
     assert 'ResNet(depth=50' in err
 
 
-def test_with_out_the_tool_writes_a_config_that_loads(monkeypatch, capsys, tmp_path):
+def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path):
     out_file = tmp_path / 'new' / 'my.py'
     args = (RETINANET, '--backbone', 'ResNet', '--backbone-options', 'depth=18')
     args += ('out_indices=1,2,3', '--freeze', 2, '--checkpoint', 'x.pth', '--out', out_file)
-    code, out, _ = run_tool(monkeypatch, capsys, *args, '--checkpoint-prefix', 'backbone.')
+    code, out, _ = run_tool(*args, '--checkpoint-prefix', 'backbone.')
     assert code == 0
     assert f'written to {out_file}' in out
     cfg = Config.fromfile(out_file)
@@ -466,10 +460,10 @@ def test_with_out_the_tool_writes_a_config_that_loads(monkeypatch, capsys, tmp_p
     assert cfg.model.bbox_head.type == 'RetinaHead'
 
     before = out_file.read_text()
-    code, _, err = run_tool(monkeypatch, capsys, *args)
+    code, _, err = run_tool(*args)
     assert (code, out_file.read_text()) == (2, before)
     assert 'is there already; --force replaces it' in err
-    code, _, _ = run_tool(monkeypatch, capsys, *args, '--force')
+    code, _, _ = run_tool(*args, '--force')
     assert code == 0
     assert 'prefix' not in out_file.read_text()
 
@@ -488,16 +482,16 @@ def test_with_out_the_tool_writes_a_config_that_loads(monkeypatch, capsys, tmp_p
         (['--backbone', 'GhostNet', '--out', 'my.yaml'], r'--out must end in \.py'),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_exit_code_2(args, expected, monkeypatch, capsys):
-    code, out, err = run_tool(monkeypatch, capsys, RETINANET, *args)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(args, expected, run_tool):
+    code, out, err = run_tool(RETINANET, *args)
     assert (code, out) == (2, '')
     assert re.search(expected, err)
 
 
-def test_the_base_itself_is_never_replaced(monkeypatch, capsys, tmp_path):
+def test_the_base_itself_is_never_replaced(run_tool, tmp_path):
     base = write_base(tmp_path, '')
     args = (base, '--backbone', 'GhostNet', '--out', base, '--force')
-    code, _, err = run_tool(monkeypatch, capsys, *args)
+    code, _, err = run_tool(*args)
     assert code == 2
     assert 'is the base itself' in err
 

@@ -7,23 +7,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmblocks.engine import UserError, command
 from mmblocks.errors import note, warn
+from mmblocks.key_values import KeyValues
 
 from .swap import swap_backbone
-
-
-class KeyValues(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        """Takes the pairs of a command line."""
-        try:
-            super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'{self.option_strings[0]} takes KEY=VALUE pairs, not {args[1]}')
 
 
 @command

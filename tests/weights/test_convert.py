@@ -1,5 +1,6 @@
 """Weights go to other libraries and come back unchanged."""
 
+import functools
 import os
 import re
 import resource
@@ -188,15 +189,13 @@ def test_counters_that_a_file_lacks_are_not_made_up(resnet, tmp_path):
     assert conversion.state_dict.keys() == given.keys()
 
 
-def test_a_net_without_its_last_groups_is_converted_when_that_is_said(
-    monkeypatch, capsys, resnet, tmp_path
-):
+def test_a_net_without_its_last_groups_is_converted_when_that_is_said(run_tool, resnet, tmp_path):
     some = {k: v for k, v in resnet.items() if not k.startswith(('layer3', 'layer4'))}
     args = (saved(tmp_path, some), tmp_path / 'out.pth', '--arch', 'ResNet', *OPTIONS)
-    code, _, err = run_tool(monkeypatch, capsys, *args)
+    code, _, err = run_tool(*args)
     assert code == 2
     assert 'one without its last groups? Then give the out_indices that it had' in err
-    assert run_tool(monkeypatch, capsys, *args, 'out_indices=0,1')[0] == 0
+    assert run_tool(*args, 'out_indices=0,1')[0] == 0
     assert read_checkpoint(str(tmp_path / 'out.pth')).keys() == some.keys()
 
 
@@ -283,15 +282,10 @@ def test_only_libraries_that_have_a_net_of_these_parts_are_offered(cfg, librarie
     assert known_to(cfg, on_meta(cfg, out_indices=-1)) == libraries
 
 
-def run_tool(monkeypatch, capsys, *args):
+@pytest.fixture
+def run_tool(run_command):
     """Runs the tool in this process; gives its exit code and what it printed."""
-    monkeypatch.setattr(sys, 'argv', ['convert_weights.py', *map(str, args)])
-    try:
-        main()
-        code = 0
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
+    return functools.partial(run_command, main, 'convert_weights.py')
 
 
 OPTIONS = ('--arch-options', 'depth=18', 'base_channels=8')
@@ -354,14 +348,14 @@ OPTIONS = ('--arch-options', 'depth=18', 'base_channels=8')
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(
-    args, expected, monkeypatch, capsys, resnet, tmp_path
+    args, expected, run_tool, monkeypatch, resnet, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
     saved(tmp_path, resnet)
     saved(tmp_path, {'layer0.conv1.weight': torch.ones(1)} | resnet, 'legacy.pth')
     saved(tmp_path, resnet | {'layer1.0.bn1.bias': torch.ones(3)}, 'odd.pth')
     before = sorted(tmp_path.iterdir())
-    code, out, err = run_tool(monkeypatch, capsys, *args)
+    code, out, err = run_tool(*args)
     assert (code, out) == (2, '')
     assert re.fullmatch(rf'error: .*{expected}.*\n', err) or re.search(expected, err.strip())
     assert err.count('\n') == 1
@@ -369,12 +363,12 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
 
 
 def test_the_tool_writes_replaces_and_takes_the_hash_that_it_names(
-    monkeypatch, capsys, resnet, tmp_path
+    run_tool, monkeypatch, resnet, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
     saved(tmp_path, resnet)
     args = ('net.pth', 'new/out.pth', '--arch', 'mmblocks.ResNet', *OPTIONS, '--to', 'detectron2')
-    code, out, _ = run_tool(monkeypatch, capsys, *args)
+    code, out, _ = run_tool(*args)
     assert code == 0
     assert out.splitlines() == [
         'ResNet from net.pth',
@@ -383,22 +377,20 @@ def test_the_tool_writes_replaces_and_takes_the_hash_that_it_names(
         'written to new/out.pth',
     ]
     Path('new/out.pth').write_text('something else')
-    assert run_tool(monkeypatch, capsys, *args, '--force')[0] == 0
+    assert run_tool(*args, '--force')[0] == 0
     assert 'res2.0.conv1.weight' in read_checkpoint('new/out.pth')
 
     hashed = ('net.pth', 'out-0123abcd.pth', *args[2:])
-    name = re.search(
-        r'out-\w{8}\.pth', run_tool(monkeypatch, capsys, *hashed)[2].split('name it')[1]
-    )
-    assert run_tool(monkeypatch, capsys, 'net.pth', name[0], *args[2:])[0] == 0
+    name = re.search(r'out-\w{8}\.pth', run_tool(*hashed)[2].split('name it')[1])
+    assert run_tool('net.pth', name[0], *args[2:])[0] == 0
     assert len(read_checkpoint(name[0])) == 120
 
 
-def test_a_version_that_python_reads_as_a_number_can_be_given(monkeypatch, capsys, tmp_path):
+def test_a_version_that_python_reads_as_a_number_can_be_given(run_tool, tmp_path):
     net = SqueezeNet('1_1')
     source, target = saved(tmp_path, net.state_dict()), tmp_path / 'out.pth'
     args = (source, target, '--arch', 'SqueezeNet', '--arch-options', 'version=1_1')
-    assert run_tool(monkeypatch, capsys, *args)[0] == 0
+    assert run_tool(*args)[0] == 0
     assert_same_file(source, target)
 
 
