@@ -23,12 +23,12 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.weights.array_pickles import read_array_pickle
 from mmblocks.weights.formats import (
     check_hash,
     is_array_pickle,
     is_safetensors,
     promised_hash,
-    read_array_pickle,
     read_safetensors,
 )
 from mmblocks.weights.report import listed

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmblocks.errors import UserError
 
-# What a pickle of numpy arrays needs, and nothing that runs code.
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    **{
-        (f'numpy.{core}.{name}', function.__name__): function
-        for core in ('core', '_core')
-        for name, function in (
-            ('multiarray', np.zeros(1).__reduce__()[0]),
-            ('multiarray', np.float64(0).__reduce__()[0]),
-            ('numeric', np.zeros(1).__reduce_ex__(5)[0]),
-        )
-    },
-}
 _HASH = re.compile(r'-([0-9a-f]{8,64})(\.\w+){1,2}$')
 # Eight digits that are the day of a release, or the number of a step.
 _DAY_OR_STEP = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])|00\d+')
@@ -92,55 +74,6 @@ def read_safetensors(file: Path, map_location: Any = None) -> dict[str, torch.Te
     except SafetensorError as error:
         size = f'{file.stat().st_size:,} bytes'
         raise UserError(f'{file} is truncated or damaged ({size}): {error}') from error
-
-
-def read_array_pickle(file: Path) -> Any:
-    """Reads a pickle of numpy arrays, such as those of detectron2's model zoo.
-
-    Args:
-        file: The file.
-
-    Returns:
-        What it holds, arrays as tensors.
-
-    Raises:
-        UserError: The file asks for more than arrays, or it is damaged.
-    """
-    try:
-        with file.open('rb') as stream:
-            return _as_tensors(_ArrayUnpickler(stream, encoding='latin1').load())
-    except UserError:
-        raise
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise UserError(f'{file} is no pickle of arrays, or it is damaged: {error}') from error
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
-            return _encode
-        if (module, name) not in _ALLOWED:
-            raise UserError(
-                f'{self._file_name} is refused: it asks for {module}.{name}, which no weights '
-                'need; where the file is trusted, save its arrays alone and load those'
-            )
-        return _ALLOWED[module, name]
-
-    def __init__(self, stream: Any, **options: Any) -> None:
-        super().__init__(stream, **options)
-        self._file_name = stream.name
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode('latin1' if encoding == 'latin1' else 'utf-8')
-
-
-def _as_tensors(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
-        return torch.from_numpy(np.ascontiguousarray(value))
-    if isinstance(value, dict):
-        return type(value)((key, _as_tensors(item)) for key, item in value.items())
-    return value
 
 
 def check_hash(file: Path) -> None:

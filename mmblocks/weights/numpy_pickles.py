@@ -112,6 +112,10 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None)
     return array.reshape(shape, order=order)
 
 
+def _no_bytes() -> bytes:
+    return b''
+
+
 def _plain(dtype: Any) -> PlainDtype:
     if isinstance(dtype, PlainDtype):
         return dtype
@@ -130,6 +134,9 @@ def _named() -> dict[str, Callable]:
     return {
         'numpy.dtype': PlainDtype,
         'numpy.ndarray': PlainArray,
+        # Those of an empty array.
+        'builtins.bytes': _no_bytes,
+        '__builtin__.bytes': _no_bytes,
         **{f'numpy.{core}.{name}': f for core in ('core', '_core') for name, f in inside.items()},
     }
 

@@ -98,9 +98,10 @@ def test_the_state_of_mixed_precision_loads(tmp_path):
 @pytest.mark.parametrize('code', '?bhilqBHILQefdSU')
 def test_numpy_arrays_and_scalars_of_all_plain_types_load(code, tmp_path):
     array = np.array([[1, 0], [0, 1]]).astype(code)
-    torch.save([array, array[0, 0]], tmp_path / 'numpy.pth')
+    torch.save([array, array[0, 0], array[:0]], tmp_path / 'numpy.pth')
     allow_mmengine_checkpoints()
-    loaded, scalar = torch.load(tmp_path / 'numpy.pth', weights_only=True)
+    loaded, scalar, empty = torch.load(tmp_path / 'numpy.pth', weights_only=True)
+    assert empty.shape == (0, 2)
     assert loaded.dtype == array.dtype
     assert np.array_equal(loaded, array)
     assert scalar == array[0, 0]
