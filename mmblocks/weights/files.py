@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import hashlib
 import os
-import pickle
-import re
-import struct
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +17,17 @@ from mmengine.logging import print_log
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.errors import UserError
 from mmblocks.weights.array_pickles import read_array_pickle
+from mmblocks.weights.explaining import check_file, explained
 from mmblocks.weights.formats import (
     check_hash,
     is_array_pickle,
     is_safetensors,
     promised_hash,
     read_safetensors,
+    read_torchs,
+    warn_of_hash,
 )
 from mmblocks.weights.report import listed
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
@@ -37,11 +35,6 @@ from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
 from mmblocks.weights.training_state import without_code
 
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-# How torch's restricted unpickler says that a file asks for something that is not allowed.
-_REFUSED = re.compile(
-    r'GLOBAL (\S+ ?\([^)]*\)|\S+) was not an allowed|GLOBAL (getattr\(.*\))|GLOBAL (\S+) whose'
-    r'|unrecognized function (.+)|allowlisted via `add_safe_globals`,? but got (.+)'
-)
 # Under which names trainers store a state dict, averaged weights first: timm, mmengine, detectron2,
 # and others. MMEngine's ``ema_state_dict`` is what was not averaged.
 _CONTAINERS = (
@@ -55,8 +48,6 @@ _CONTAINERS = (
     'net',
     'ema_state_dict',
 )
-_DAMAGED = (RuntimeError, EOFError, struct.error, zipfile.BadZipFile)
-_NO_CHECKPOINT = (ValueError, LookupError, TypeError, AttributeError)
 
 
 @contextmanager
@@ -84,7 +75,7 @@ def guard_loaders() -> None:
 
     Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What they give
     lacks what MMEngine itself would run of it, the configs in ``meta`` and ``message_hub`` (see
-    `without_code`). They also read ``.safetensors``, and hold files whose name ends with a hash
+    `without_code`). They also read ``.safetensors``, and hold downloads whose name ends with a hash
     to it. What is wrong with a file becomes a `UserError`. May be called any number of times.
     """
     # Behind http(s), torchvision://, open-mmlab:// and mmcls:// alike.
@@ -103,7 +94,7 @@ def _guarded(loader: Callable) -> Callable:
     def load(filename: str, map_location: Any = None) -> Any:
         if '://' not in filename:
             return _load_file(filename, map_location)
-        with weights_only(), _explained(filename):
+        with weights_only(), explained(filename):
             return without_code(loader(filename, map_location=map_location))
 
     load.guarded = True
@@ -133,23 +124,20 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def _load_file(path: str, map_location: Any) -> Any:
-    with weights_only(), _explained(path):
+    with weights_only(), explained(path):
         file = Path(path).expanduser()
+        check_file(file)
+        warn_of_hash(file)
         return without_code(_read_file(file, map_location), file.parent)
 
 
 def _read_file(file: Path, map_location: Any = None) -> Any:
     """Reads a file of any known format; within `weights_only`."""
-    _check_file(file)
-    check_hash(file)
     if is_safetensors(file):
         return read_safetensors(file, map_location)
     if is_array_pickle(file):
         return read_array_pickle(file)
-    if file.suffix == '.safetensors':  # torch goes by the name, if it sees one
-        with file.open('rb') as stream:
-            return torch.load(stream, map_location=map_location)
-    return torch.load(file, map_location=map_location)
+    return read_torchs(file, map_location)
 
 
 def _load_url(
@@ -162,6 +150,8 @@ def _load_url(
     """Stands for ``torch.hub.load_state_dict_from_url``, whose cache it shares."""
     file = cache_path(url, model_dir)
     if file.exists():
+        check_file(file)
+        check_hash(file)
         return _read_file(file, map_location)
     file.parent.mkdir(parents=True, exist_ok=True)
     print_log(f'downloading {url} to {file}', logger='current')
@@ -172,6 +162,7 @@ def _load_url(
             f'cannot download {url}: {error}; downloaded by other means, it belongs at {file}'
         ) from error
     try:
+        check_file(file)
         return _read_file(file, map_location)
     except Exception:
         # Another try shall not find a refusal's web page again.
@@ -237,79 +228,3 @@ def _find_state_dict(value: Any, depth: int = 2) -> dict[str, torch.Tensor] | No
     # A trainer's lone numbers, such as the decay of an average, are no weights.
     tensors = (item for item in value.values() if isinstance(item, torch.Tensor))
     return value if named and any(tensor.dim() for tensor in tensors) else None
-
-
-def _check_file(file: Path) -> None:
-    """Raises for what is no checkpoint at first sight."""
-    if file.is_dir():
-        raise UserError(f'{file} is a folder, not a checkpoint{_latest(file)}')
-    if not file.exists():
-        near = did_you_mean(file.name, _names(file.parent))
-        raise UserError(f'checkpoint not found: {file}{near}')
-    try:
-        with file.open('rb') as stream:
-            head = stream.read(512)
-    except OSError as error:
-        raise UserError(f'cannot read {file}: {error.strerror}') from error
-    if not head:
-        raise UserError(f'{file} is empty (0 bytes)')
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if text.startswith(b'<'):
-        raise UserError(f'{file} is a web page, not a checkpoint; was its download refused?')
-    if text.startswith(b'version https://git-lfs'):
-        raise UserError(f'{file} is a Git LFS pointer, not a checkpoint; run git lfs pull')
-    if head.startswith(b'PK'):
-        _check_archive(file)
-
-
-def _check_archive(file: Path) -> None:
-    """Raises for a file whose bytes are not those that were saved; torch would not notice."""
-    if not zipfile.is_zipfile(file):
-        raise UserError(f'{file} is truncated: its end is missing ({_size(file)})')
-    with zipfile.ZipFile(file) as archive:
-        has_checksums = any(info.CRC for info in archive.infolist())  # torch can leave them out
-        damaged = archive.testzip() if has_checksums else None
-    if damaged:
-        raise UserError(f'{file} is damaged: the checksum of {damaged} in it is wrong')
-
-
-def _names(folder: Path) -> list[str]:
-    return [p.name for p in folder.glob('*.pth')] if folder.is_dir() else []
-
-
-def _latest(folder: Path) -> str:
-    files = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime)
-    return f'; the latest checkpoint in it is {files[-1]}' if files else ''
-
-
-def _size(file: Path) -> str:
-    return f'{file.stat().st_size:,} bytes'
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turns what ``torch.load`` raises into a `UserError`."""
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        raise UserError(_refusal(path, str(error))) from error
-    except OSError as error:
-        raise UserError(f'cannot load {path}: {error}') from error
-    except _NO_CHECKPOINT as error:
-        raise UserError(_refusal(path, str(error))) from error
-    except _DAMAGED as error:
-        if 'weights_only' in str(error):  # an archive of another kind, such as TorchScript
-            raise UserError(_refusal(path, '')) from error
-        size = f' ({_size(Path(path))})' if Path(path).is_file() else ''
-        raise UserError(f'{path} is truncated or damaged{size}: {first_line(error)}') from error
-
-
-def _refusal(path: str, message: str) -> str:
-    found = _REFUSED.search(message)
-    if found is None:
-        return f'{path} is no checkpoint that torch can read, or it is damaged'
-    name = next(group for group in found.groups() if group).rstrip('.')
-    return (
-        f'{path} is refused: it asks for {name}, which no weights need; where the file is trusted, '
-        'save its state dict alone and load that'
-    )

@@ -138,23 +138,44 @@ def _has_names(value: Any) -> bool:
 
 def _remove_attributes(checkpoint: dict[Any, Any]) -> None:
     """Leaves dicts and tensors with their methods, in whose place a file can put anything."""
+    for parent, key, value in _places(checkpoint):
+        if isinstance(value, torch.Tensor) and value.__dict__:
+            parent[key] = torch.Tensor.detach(value)
+        if type(value) is OrderedDict:
+            _keep_versions(value)
+    if type(checkpoint) is OrderedDict:
+        _keep_versions(checkpoint)
+
+
+def _keep_versions(state_dict: OrderedDict) -> None:
+    versions = state_dict.__dict__.get('_metadata')
+    state_dict.__dict__.clear()
+    if _are_versions(versions):
+        state_dict._metadata = versions
+
+
+def tensors_in(checkpoint: Any) -> Iterator[torch.Tensor]:
+    """Gives the tensors in the dicts and lists of a checkpoint.
+
+    Args:
+        checkpoint: Of any depth.
+    """
+    return (value for _, _, value in _places([checkpoint]) if isinstance(value, torch.Tensor))
+
+
+def _places(checkpoint: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Gives each entry of dicts and lists: which one, its key or number there, and the value."""
     seen, waiting = set(), [checkpoint]
     while waiting:
         parent = waiting.pop()
         if id(parent) in seen:
             continue
         seen.add(id(parent))
-        if type(parent) is OrderedDict and parent.__dict__:
-            versions = parent.__dict__.get('_metadata')
-            parent.__dict__.clear()
-            if _are_versions(versions):
-                parent._metadata = versions
         places = dict.items(parent) if isinstance(parent, dict) else enumerate(parent)
         for key, value in list(places):
-            if isinstance(value, torch.Tensor) and value.__dict__:
-                parent[key] = torch.Tensor.detach(value)
-            elif type(value) in (*_DICTS, list):
+            if type(value) in (*_DICTS, list):
                 waiting.append(value)
+            yield parent, key, value
 
 
 def _are_versions(metadata: Any) -> bool:
