@@ -40,7 +40,9 @@ def main() -> None:
     backbone = build(cfg)
     libraries = () if args.to == OURS else known_to(cfg, backbone)
     try:
-        conversion = convert_weights(backbone, args.src, args.to, libraries, args.prefix)
+        conversion = convert_weights(
+            backbone, args.src, args.to, libraries, args.prefix, args.allow_nonfinite
+        )
     except TooFewFound as error:
         if 'out_indices' in args.arch_options:
             raise
@@ -82,6 +84,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         '--prefix', metavar='P', help="what the net's keys begin with in SRC; default: found"
+    )
+    parser.add_argument(
+        '--allow-nonfinite', action='store_true', help='take NaN and infinity over, with a warning'
     )
     parser.add_argument('--force', action='store_true', help='replace DST if it is there')
     return parser.parse_args()

@@ -83,6 +83,7 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
     Args:
         cfg: The config, as `prepare` gives it; it is not changed.
         task: What the runner is for. ``'test'`` wants ``cfg.load_from`` to fill the whole model.
+            ``cfg.allow_nonfinite=True`` lets NaN and infinity in it pass with a warning.
 
     Returns:
         The runner. Checkpoints that it reads cannot run code, and training warns of images that
@@ -178,7 +179,12 @@ def _check_fit(
 
     ``in_full`` wants every tensor of the model filled, ``alone`` none left over.
     """
-    fit = load_weights(runner.model, weights(checkpoint, path))
+    allow_nonfinite = runner.cfg.get('allow_nonfinite', False)
+    state_dict = weights(checkpoint, path)
+    try:
+        fit = load_weights(runner.model, state_dict, allow_nonfinite)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
     if fit.matched == 0 or (in_full and not fit.fills_model) or (alone and fit.unexpected):
         raise UserError(f'{path} does not fit {runner.model_name}: {fit}')
     if not fit.fills_model:

@@ -33,6 +33,7 @@ from mmblocks.weights.report import listed
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
 from mmblocks.weights.training_state import without_code
+from mmblocks.weights.values import check_tensors
 
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 # Under which names trainers store a state dict, averaged weights first: timm, mmengine, detectron2,
@@ -200,7 +201,7 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
         Names and tensors. Keeps the version metadata that modules look at while loading.
 
     Raises:
-        UserError: It holds no tensors.
+        UserError: It holds no tensors, or others than plain ones.
     """
     state_dict = _find_state_dict(checkpoint)
     if state_dict is None:
@@ -211,6 +212,7 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
             f'{path} holds no weights: it is {held}; they are looked for in it and under '
             f'{", ".join(_CONTAINERS)}'
         )
+    check_tensors(state_dict, path)
     stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata

@@ -15,6 +15,7 @@ from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
 from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
+from mmblocks.weights.values import checked_values
 
 _MIN_MATCH = 0.9
 # A prefix under which fewer of a module's tensors stand is not where its weights are.
@@ -28,6 +29,7 @@ def load_pretrained(
     map_location: Any = 'cpu',
     min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
+    allow_nonfinite: bool = False,
 ) -> LoadReport:
     """Loads weights into a module, renames them as needed, and logs what has found its place.
 
@@ -45,12 +47,14 @@ def load_pretrained(
         adapt_input: Whether to fit the first convolution to images of another number of
             channels: one channel gets the sum of those that there were, others get them in turn,
             scaled.
+        allow_nonfinite: Whether NaN and infinity are loaded with a warning.
 
     Returns:
         What was loaded.
 
     Raises:
-        UserError: The checkpoint cannot be read, or too little of it fits.
+        UserError: The checkpoint cannot be read, too little of it fits, or a tensor holds what the
+            module cannot compute with: NaN, infinity, negative variances, integers for floats.
 
     Example:
         >>> from mmblocks import ResNet
@@ -62,7 +66,9 @@ def load_pretrained(
         raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
     guard_loaders()
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
-    report = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input).report
+    report = fit_weights(
+        module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite
+    ).report
     doubtful = report.missing or report.mismatched or _in_groups(module, report.unexpected)
     level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
@@ -94,6 +100,7 @@ def fit_weights(
     prefix: str | None = None,
     min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
+    allow_nonfinite: bool = False,
 ) -> Fitted:
     """Loads weights that are read already into a module; logs nothing.
 
@@ -104,12 +111,13 @@ def fit_weights(
         prefix: As :func:`load_pretrained`'s, like the others.
         min_match: The same.
         adapt_input: The same.
+        allow_nonfinite: The same.
 
     Returns:
         The weights under the module's names, and what was loaded.
 
     Raises:
-        UserError: Too little of it fits.
+        UserError: Too little of it fits, or a tensor holds what the module cannot compute with.
     """
     try:
         prefix = _choose_prefix(module, list(whole), prefix, min_match)
@@ -120,7 +128,8 @@ def fit_weights(
         }
         layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
         names = list(state_dict)
-        state = _load(module, state_dict, adapt_input)
+        with checked_values(module, allow_nonfinite):
+            state = _load(module, state_dict, adapt_input)
     except (UserError, ValueError) as error:
         raise UserError(f'{source}: {error}') from error
     report = _report(module, state, source, prefix, layout.name if layout else None)

@@ -22,8 +22,8 @@ class WeightedModule(BaseModule):
 
     ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes the arguments of
     :func:`mmblocks.weights.load_pretrained`: ``checkpoint``, ``prefix``, ``map_location``,
-    ``min_match`` and ``adapt_input``. What the weights do not have is initialised by the default
-    of the class.
+    ``min_match``, ``adapt_input`` and ``allow_nonfinite``. What the weights do not have is
+    initialised by the default of the class.
 
     Args:
         init_cfg: MMEngine's initialisation config.
