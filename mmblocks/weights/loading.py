@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -157,8 +158,8 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     own = set(module.state_dict())
     least = min(_LEAST_SHARE, min_match)
     shares = {}
-    for prefix in _prefixes(names, at_least=len(own) * least / 2):
-        inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    for prefix, under in _by_prefix(names, at_least=len(own) * least / 2).items():
+        inner = [name.removeprefix(prefix) for name in under]
         try:
             renamed = rename_keys(inner, getattr(module, 'accepted_layouts', ()))
         except ValueError:
@@ -178,19 +179,26 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     return best
 
 
-def _prefixes(names: list[str], at_least: float) -> Iterator[str]:
-    """Gives every beginning that enough names share, shorter ones first."""
-    yield ''
-    counts: dict[str, int] = {}
+def _by_prefix(names: list[str], at_least: float) -> dict[str, list[str]]:
+    """Gives every beginning that enough names share, shorter ones first, with those names."""
+    counts = Counter(prefix for name in names for prefix in _prefixes(name))
+    common = [prefix for prefix, count in counts.items() if count >= at_least]
+    groups = {'': names}
+    groups |= {prefix: [] for prefix in sorted(common, key=lambda prefix: prefix.count('.'))}
     for name in names:
-        parts = name.split('.')
-        for end in range(1, min(len(parts), 5)):
-            prefix = '.'.join(parts[:end]) + '.'
-            counts[prefix] = counts.get(prefix, 0) + 1
-    yield from sorted(
-        (prefix for prefix, count in counts.items() if count >= at_least),
-        key=lambda prefix: prefix.count('.'),
-    )
+        for prefix in _prefixes(name):
+            if prefix in groups:
+                groups[prefix].append(name)
+    return groups
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    end = -1
+    for _ in range(4):
+        end = name.find('.', end + 1)
+        if end < 0:
+            return
+        yield name[: end + 1]
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dict[str, Tensor]:

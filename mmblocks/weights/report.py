@@ -99,7 +99,7 @@ another net, or of another size of this one?"
     if report and len(report.matched) + len(report.mismatched) >= report.wanted / 2:
         theirs = f'{report.layout} names of' if report.layout else 'those of'
         return f'Its names are {theirs} {report.module} ({shown}), of another size or variant of it'
-    whose = next((who for who, look in _LOOKS if any(re.match(look, name) for name in names)), None)
+    whose = next((who for who, look in _LOOKS if any(map(re.compile(look).match, names))), None)
     if report and report.layout:
         whose = f"{report.layout}'s"
     if whose is None:

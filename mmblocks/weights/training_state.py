@@ -19,6 +19,7 @@ from mmengine.logging import HistoryBuffer
 # A dataset's names or a table of results; what refers to itself many times over is larger.
 _MOST_VALUES, _DEEPEST = 1_000_000, 50
 _DICTS = (dict, OrderedDict, ConfigDict, Counter)
+_CONTAINERS = {*_DICTS, list}
 # What is a dict where MMEngine has written it, and taken for something else where it is none.
 _STATES = ('meta', 'message_hub', 'optimizer')
 
@@ -173,7 +174,7 @@ def _places(checkpoint: Any) -> Iterator[tuple[Any, Any, Any]]:
         seen.add(id(parent))
         places = dict.items(parent) if isinstance(parent, dict) else enumerate(parent)
         for key, value in list(places):
-            if type(value) in (*_DICTS, list):
+            if type(value) in _CONTAINERS:
                 waiting.append(value)
             yield parent, key, value
 

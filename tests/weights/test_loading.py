@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.testing import assert_close
 from mmblocks import FPN, CSPDarknet, LeNet5, ResNet, ResNetV1c, SEResNet
 from mmblocks.engine import load_config
 from mmblocks.errors import UserError
+from mmblocks.weights.loading import fit_weights
 from tests.detecting import build_detector
 from tests.parity import randomise
 
@@ -171,6 +173,21 @@ def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, 
     theirs = peer('timm').create_model('legacy_seresnet18')
     with pytest.raises(UserError, match=r'net\.pth: these are weights of timm \(legacy\)'):
         started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
+
+
+@pytest.mark.parametrize('name', ['group{0}.blocks{1}.attn.weight', 'res2.{0}.conv{1}.weight'])
+def test_the_time_for_foreign_names_grows_with_their_number(name, weights):
+    """Four times as many took sixteen times as long."""
+
+    def seconds(number):
+        others = {name.format(i // 30, i % 30): torch.ones(1) for i in range(number)}
+        start = time.process_time()
+        with pytest.raises(UserError):
+            fit_weights(ResNet(**TINY), others, 'many')
+        return time.process_time() - start
+
+    few = min(seconds(4_000) for _ in range(2))
+    assert min(seconds(16_000) for _ in range(2)) < 9 * few
 
 
 def test_min_match_says_how_much_is_enough(weights, tmp_path):
