@@ -5,24 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 
 from mmblocks.engine.config import load_config
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
 from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
 from mmblocks.errors import UserError, command, note, warn
-
-
-class _Options(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'--cfg-options takes KEY=VALUE pairs, not {args[1]}')
+from mmblocks.key_values import KeyValues
 
 
 @command
@@ -98,9 +88,10 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        action=KeyValues,
         metavar='KEY=VALUE',
-        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1',
+        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1; quotes '
+        'within the value keep its commas',
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument(

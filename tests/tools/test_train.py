@@ -1,6 +1,7 @@
 """tools/train.py as a user runs it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,7 +145,9 @@ def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
 
 
 def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
-    options = f'load_from={checkpoint}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    (folder / 'my weights').mkdir()
+    place = shutil.copy(checkpoint, folder / 'my weights' / 'a (1).pth')
+    options = f'load_from={place}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 0, outcome.out[-2000:]
     assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
