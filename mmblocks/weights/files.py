@@ -34,6 +34,7 @@ from mmblocks.weights.formats import (
 from mmblocks.weights.report import listed
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
+from mmblocks.weights.training_state import without_code
 
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
 # How torch's restricted unpickler says that a file asks for something that is not allowed.
@@ -81,9 +82,10 @@ def weights_only() -> Iterator[None]:
 def guard_loaders() -> None:
     """Makes MMEngine's checkpoint loaders, of every scheme, load with `weights_only`.
 
-    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. They also read
-    ``.safetensors``, and hold files whose name ends with a hash to it. What is wrong with a file
-    becomes a `UserError`. May be called any number of times.
+    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What they give
+    lacks what MMEngine itself would run of it, the configs in ``meta`` and ``message_hub`` (see
+    `without_code`). They also read ``.safetensors``, and hold files whose name ends with a hash
+    to it. What is wrong with a file becomes a `UserError`. May be called any number of times.
     """
     # Behind http(s), torchvision://, open-mmlab:// and mmcls:// alike.
     checkpoint_module.load_url = _load_url
@@ -98,10 +100,10 @@ def guard_loaders() -> None:
 
 def _guarded(loader: Callable) -> Callable:
     def read(filename: str, map_location: Any = None) -> Any:
+        if '://' not in filename:
+            return _load_file(filename, map_location)
         with weights_only(), _explained(filename):
-            if '://' not in filename:
-                return _read_file(Path(filename).expanduser(), map_location)
-            return loader(filename, map_location=map_location)
+            return without_code(loader(filename, map_location=map_location))
 
     @functools.wraps(loader)  # MMEngine logs the name
     def load(filename: str, map_location: Any = None) -> Any:
@@ -128,13 +130,13 @@ def _under_one_name(checkpoint: Any) -> Any:
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
-    """Reads a checkpoint file without copying its tensors into memory where its format allows.
+    """Reads a checkpoint file.
 
     Args:
         path: A file on this machine, or any address that MMEngine's loaders know.
 
     Returns:
-        What the checkpoint holds, tensors on the CPU.
+        What the checkpoint holds, tensors on the CPU, without the configs that MMEngine would run.
 
     Raises:
         UserError: There is no such file, it is no checkpoint, it is damaged, it wants to run
@@ -144,13 +146,18 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         guard_loaders()
         checkpoint = CheckpointLoader._get_checkpoint_loader(path).guarded(path, 'cpu')
     else:
-        with weights_only(), _explained(path):
-            checkpoint = _read_file(Path(path).expanduser(), 'cpu', mmap=True)
+        checkpoint = _load_file(path, 'cpu')
     weights(checkpoint, path)
     return checkpoint
 
 
-def _read_file(file: Path, map_location: Any = None, mmap: bool = False) -> Any:
+def _load_file(path: str, map_location: Any) -> Any:
+    with weights_only(), _explained(path):
+        file = Path(path).expanduser()
+        return without_code(_read_file(file, map_location), file.parent)
+
+
+def _read_file(file: Path, map_location: Any = None) -> Any:
     """Reads a file of any known format; within `weights_only`."""
     _check_file(file)
     check_hash(file)
@@ -161,7 +168,7 @@ def _read_file(file: Path, map_location: Any = None, mmap: bool = False) -> Any:
     if file.suffix == '.safetensors':  # torch goes by the name, if it sees one
         with file.open('rb') as stream:
             return torch.load(stream, map_location=map_location)
-    return torch.load(file, map_location=map_location, mmap=mmap and zipfile.is_zipfile(file))
+    return torch.load(file, map_location=map_location)
 
 
 def _load_url(

@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
-from mmengine.dataset import BaseDataset
-from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseModel
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from torch import nn
 from torch.serialization import clear_safe_globals, get_safe_globals, safe_globals
 
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
+from tests.weights.tiny_runner import config
 
 SCHEDULERS = {
     'one cycle': [dict(type='OneCycleLR', eta_max=0.1, total_steps=4)],
@@ -41,31 +37,6 @@ SCHEDULERS = {
 }
 
 
-class Model(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-
-    def forward(self, inputs, mode='loss'):
-        y = self.net(torch.stack(inputs))
-        return dict(loss=y.pow(2).sum()) if mode == 'loss' else [y]
-
-
-class Data(BaseDataset):
-    METAINFO = dict(classes=('a', 'b'))
-
-    def load_data_list(self):
-        return [dict(inputs=torch.randn(2)) for _ in range(4)]
-
-
-class Score(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results.append(1)
-
-    def compute_metrics(self, results):
-        return dict(score=np.float64(0.5), half=np.float32(0.25))
-
-
 @pytest.fixture(autouse=True)
 def _isolated():
     scopes = dict(DefaultScope._instance_dict)
@@ -76,36 +47,6 @@ def _isolated():
     torch.serialization.add_safe_globals(allowed)
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
-
-
-def config(folder, param_scheduler, **changes):
-    pipeline = [lambda sample: dict(inputs=sample['inputs'])]
-    data = Data(metainfo=ConfigDict(nested=ConfigDict(a=1)), pipeline=pipeline)
-    loader = dict(
-        batch_size=2,
-        dataset=data,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-    )
-    return dict(
-        model=Model(),
-        work_dir=str(folder),
-        # Runners of one name and second would share their log.
-        experiment_name=f'{folder.name} {"resumed" if changes.get("resume") else "first"}',
-        train_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=2),
-        val_dataloader=loader,
-        val_cfg=dict(),
-        val_evaluator=Evaluator(Score(prefix='numpy')),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
-        param_scheduler=param_scheduler,
-        default_hooks=dict(
-            checkpoint=dict(
-                type='CheckpointHook', interval=1, save_best='numpy/score', rule='greater'
-            )
-        ),
-        **changes,
-    )
 
 
 def equal(a, b):
