@@ -32,6 +32,11 @@ def train() -> None:
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or without a path from the latest in the work folder',
     )
+    parser.add_argument(
+        '--keep-going',
+        action='store_true',
+        help='train on when the loss or the weights are not finite any more',
+    )
     args = _parse(parser)
     cfg = prepare(
         load_config(args.config, args.cfg_options),
@@ -41,7 +46,7 @@ def train() -> None:
         auto_scale_lr=args.auto_scale_lr,
         resume=args.resume,
     )
-    _run(cfg, 'train')
+    _run(cfg, 'train', keep_going=args.keep_going)
     end_process_group()
 
 
@@ -74,7 +79,7 @@ def test() -> None:
         _draw(cfg, args)
     if args.tta:
         _augment(cfg)
-    _run(cfg, 'test', args.out)
+    _run(cfg, 'test', out=args.out)
     end_process_group()
 
 
@@ -107,7 +112,7 @@ def _parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def _run(cfg: Config, task: str, out: str | None = None) -> None:
+def _run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = False) -> None:
     try:
         from mmdet.evaluation import DumpDetResults
         from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -116,7 +121,7 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
             raise
         raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
     setup_cache_size_limit_of_dynamo()
-    runner = build_runner(cfg, task)
+    runner = build_runner(cfg, task, keep_going)
     try:
         if task == 'train':
             runner.train()

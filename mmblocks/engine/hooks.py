@@ -1,0 +1,53 @@
+"""The hooks that a training gets besides those of its config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmblocks.hooks import (
+    CheckPreprocessingHook,
+    EpochSeedHook,
+    SafeCheckpointHook,
+    StopOnDivergenceHook,
+)
+
+_ADDED = (EpochSeedHook, CheckPreprocessingHook, StopOnDivergenceHook)
+_SAFE = f'mmblocks.{SafeCheckpointHook.__name__}'
+
+
+def save_safely(cfg: Config) -> None:
+    """Puts `SafeCheckpointHook` where a config has MMEngine's ``CheckpointHook``, in place.
+
+    Args:
+        cfg: The config. A checkpoint hook of another class stays.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    if 'checkpoint' not in hooks:  # then MMEngine adds it with these arguments
+        hooks['checkpoint'] = {'type': CheckpointHook.__name__, 'interval': 1}
+    for hook in [*hooks.values(), *(cfg.get('custom_hooks') or [])]:
+        if _is_mmengines(hook):
+            hook['type'] = _SAFE
+
+
+def _is_mmengines(hook: Any) -> bool:
+    name = CheckpointHook.__name__
+    kind = hook.get('type') if isinstance(hook, dict) else None
+    return kind in (name, f'mmengine.{name}', CheckpointHook)
+
+
+def add_hooks(runner: Runner, keep_going: bool = False) -> None:
+    """Registers the hooks that every training gets, except those that its config has.
+
+    Args:
+        runner: The runner of a training.
+        keep_going: Whether to leave out `StopOnDivergenceHook`.
+    """
+    for kind in _ADDED:
+        if kind is StopOnDivergenceHook and keep_going:
+            continue
+        if not any(isinstance(hook, kind) for hook in runner.hooks):
+            runner.register_hook(kind())
