@@ -25,10 +25,10 @@ def save_safely(cfg: Config) -> None:
     Args:
         cfg: The config. A checkpoint hook of another class stays.
     """
-    hooks = cfg.setdefault('default_hooks', {})
-    if 'checkpoint' not in hooks:  # then MMEngine adds it with these arguments
-        hooks['checkpoint'] = {'type': CheckpointHook.__name__, 'interval': 1}
-    for hook in [*hooks.values(), *(cfg.get('custom_hooks') or [])]:
+    # MMEngine adds it with these arguments where a config leaves it out; None is without any.
+    default = {'type': CheckpointHook.__name__, 'interval': 1}
+    cfg.default_hooks = {'checkpoint': default, **(cfg.get('default_hooks') or {})}
+    for hook in [*cfg.default_hooks.values(), *(cfg.get('custom_hooks') or [])]:
         if _is_mmengines(hook):
             hook['type'] = _SAFE
 
