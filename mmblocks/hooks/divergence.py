@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmblocks.errors import UserError
+from mmblocks.weights.report import listed
 
 _ADVICE = (
     'lower the learning rate, warm it up, or clip gradients (optim_wrapper.clip_grad.max_norm); '
@@ -65,8 +66,7 @@ class StopOnDivergenceHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         broken = _not_finite(model, checkpoint['state_dict'])
         if broken:
-            more = f' and {len(broken) - 1} more' if len(broken) > 1 else ''
-            raise UserError(_message(runner, f'{broken[0]}{more} of the weights are not finite'))
+            raise UserError(_message(runner, f'weights are not finite: {listed(broken)}'))
 
 
 def _losses(outputs: Mapping[str, Any]) -> dict[str, float]:
