@@ -1,11 +1,14 @@
 """A training that diverges ends before it saves anything, and says so in one line."""
 
 import math
+import os
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import distributed
 
 from mmblocks.errors import UserError
 from tests.engine.tiny_run import keep_globals
@@ -133,3 +136,35 @@ def test_steps_that_a_loss_scaler_leaves_out_are_none_of_its_business(tmp_path):
     assert train(tmp_path, model, Overflow()).iter == 4
     assert torch.equal(model.net[0].weight, before)
     assert scaler.get_scale() < 65536
+
+
+def test_all_processes_end_when_the_loss_of_one_is_no_number(tmp_path):
+    children = [in_group(rank, 2, tmp_path) for rank in range(2)]
+    for process in children:
+        _, status = os.waitpid(process, 0)
+        assert os.waitstatus_to_exitcode(status) == 2
+    said = [(tmp_path / f'said-{rank}').read_text() for rank in range(2)]
+    assert all(words.startswith('training has diverged at epoch 1, iteration 1') for words in said)
+    assert 'the loss of another process is not finite' in said[0]
+    assert 'loss=nan' in said[1]
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def in_group(rank, size, folder):
+    """Trains in a process of a group; the loss of the second is NaN."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        os.environ['LOCAL_RANK'] = str(rank)
+        store = f'file://{folder}/store'
+        distributed.init_process_group('gloo', store, rank=rank, world_size=size)
+        wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
+        cfg = Config(dict(model_wrapper_cfg=wrapper))
+        train(folder, Diverging(math.nan, at=1 if rank else -1), launcher='pytorch', cfg=cfg)
+    except UserError as error:
+        (folder / f'said-{rank}').write_text(str(error))
+        code = 2
+    finally:
+        os._exit(code)
