@@ -34,7 +34,7 @@ class KeyValues(argparse.Action):
             try:
                 options[key] = parse_value(text)
             except ValueError as error:
-                parser.error(f'{self.option_strings[0]} {key}: {error}')
+                parser.error(f'{self.option_strings[0]} takes KEY=VALUE pairs, not {pair}: {error}')
         setattr(namespace, self.dest, options)
 
 
@@ -62,7 +62,7 @@ def parse_value(text: str) -> Any:
     """
     text = text.strip()
     if text.startswith(('{', 'dict(')):
-        raise ValueError(f'{text} is a dict; write its keys one by one, as in a.b=1 a.c=2')
+        raise ValueError(f'{text} is a dict; write KEY.a=1 for KEY=dict(a=1)')
     parts = _split(text)
     if len(parts) > 1:
         return _parse_all(parts)

@@ -46,10 +46,13 @@ def test_strings_keep_what_is_in_them(text, expected):
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
-        ('a=dict(type=BN,eps=1)', '--options a: dict(type=BN,eps=1) is a dict; write its keys'),
-        ("a={'b': 1}", "a: {'b': 1} is a dict; write its keys one by one, as in a.b=1 a.c=2"),
-        ('a=[1,dict(b=1)]', 'a: dict(b=1) is a dict'),
-        ('a=[1,2', 'a: [1,2 begins with [ that is not closed'),
+        ('a=dict(type=BN,eps=1)', 'dict(type=BN,eps=1) is a dict; write KEY.a=1 for KEY=dict(a=1)'),
+        (
+            "a={'b': 1}",
+            "--options takes KEY=VALUE pairs, not a={'b': 1}: {'b': 1} is a dict; write KEY.a=1",
+        ),
+        ('a=[1,dict(b=1)]', 'dict(b=1) is a dict'),
+        ('a=[1,2', 'pairs, not a=[1,2: [1,2 begins with [ that is not closed'),
         ('a=(1,[2)', 'is not closed'),
         ('a=(1]', 'is not closed'),
         ('a', "--options takes KEY=VALUE pairs, not ['a']"),

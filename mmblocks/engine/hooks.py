@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mmblocks.class_name import class_name
 from mmblocks.hooks import (
     CheckPreprocessingHook,
     EpochSeedHook,
@@ -39,15 +40,28 @@ def _is_mmengines(hook: Any) -> bool:
     return kind in (name, f'mmengine.{name}', CheckpointHook)
 
 
+def leave_out(cfg: Config, kind: type[Hook]) -> None:
+    """Takes the hooks of a class out of ``custom_hooks`` of a config, in place.
+
+    Args:
+        cfg: The config.
+        kind: The class.
+    """
+    cfg.custom_hooks = [
+        hook
+        for hook in cfg.get('custom_hooks') or []
+        if not (isinstance(hook, dict) and class_name(hook) == kind.__name__)
+    ]
+
+
 def add_hooks(runner: Runner, keep_going: bool = False) -> None:
     """Registers the hooks that every training gets, except those that its config has.
 
     Args:
         runner: The runner of a training.
-        keep_going: Whether to leave out `StopOnDivergenceHook`.
+        keep_going: Whether not to add `StopOnDivergenceHook`.
     """
     for kind in _ADDED:
-        if kind is StopOnDivergenceHook and keep_going:
-            continue
-        if not any(isinstance(hook, kind) for hook in runner.hooks):
+        is_there = any(isinstance(hook, kind) for hook in runner.hooks)
+        if not is_there and not (kind is StopOnDivergenceHook and keep_going):
             runner.register_hook(kind())

@@ -16,7 +16,7 @@ from mmblocks.class_name import class_name
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
 from mmblocks.engine.data import check_data
 from mmblocks.engine.fit import load_weights
-from mmblocks.engine.hooks import add_hooks, save_safely
+from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
 from mmblocks.engine.resume import (
     check_training_goes_on,
@@ -25,6 +25,7 @@ from mmblocks.engine.resume import (
     resume_seed,
 )
 from mmblocks.errors import UserError, warn
+from mmblocks.hooks import StopOnDivergenceHook
 from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
 Task = Literal['train', 'test']
@@ -112,6 +113,8 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
     if task == 'train':
         check_optim_wrapper(cfg)
         save_safely(cfg)
+        if keep_going:
+            leave_out(cfg, StopOnDivergenceHook)
     check_data(cfg, task)
     guard_loaders()
     if cfg.get('resume') and cfg.get('load_from') is None:

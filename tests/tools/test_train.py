@@ -140,15 +140,17 @@ def test_mixed_precision_trains_accumulates_and_resumes(folder):
 
 
 def test_a_training_that_diverges_ends_before_it_saves(folder):
-    options = 'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=None', 'train_cfg.max_epochs=2'
+    hook = "custom_hooks = [dict(type='mmblocks.StopOnDivergenceHook')]"  # which it would add too
+    (folder / 'stop.py').write_text(f"_base_ = './tiny.py'\n{hook}\n")
+    options = 'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=None', 'work_dir=work'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 2
     assert 'error: training has diverged at epoch 1, iteration ' in outcome.last_error
     assert 'Traceback' not in outcome.out
-    assert not list(folder.glob('work_dirs/tiny/*.pth'))
-    goes_on = tool('train', 'tiny.py', '--keep-going', '--cfg-options', *options, folder=folder)
+    assert not list(folder.glob('work/*.pth'))
+    goes_on = tool('train', 'stop.py', '--keep-going', '--cfg-options', *options, folder=folder)
     assert goes_on.code == 0, goes_on.out[-2000:]
-    assert (folder / 'work_dirs' / 'tiny' / 'epoch_2.pth').exists()
+    assert (folder / 'work' / 'epoch_2.pth').exists()
 
 
 def test_after_a_kill_while_saving_training_goes_on_from_the_checkpoint_before(folder):
