@@ -31,9 +31,7 @@ _TRAINING_STATE = {
 def resume_latest(cfg: Config) -> None:
     """Makes a config resume from the latest checkpoint in its work folder, in place.
 
-    That is the one that ``last_checkpoint`` in the folder names, or where that cannot be resumed,
-    the newest one that can. Where there is none, training starts as the config says, from
-    ``load_from`` or from scratch.
+    Where there is none, training starts as the config says, from ``load_from`` or from scratch.
 
     Args:
         cfg: The config; ``work_dir`` is set.
@@ -41,41 +39,53 @@ def resume_latest(cfg: Config) -> None:
     Raises:
         UserError: A checkpoint was saved, but there is none that can be resumed.
     """
-    pointer = Path(cfg.work_dir, 'last_checkpoint')
-    named = pointer.read_text().strip() if pointer.is_file() else ''
-    # Where the work folder was moved, what it names is beside it.
-    places = [named, str(Path(cfg.work_dir, Path(named).name))] if named else []
-    wrong = ''
-    for path in places:
-        why_not = _why_not_resumable(path)
-        if not why_not:
-            cfg.resume, cfg.load_from = True, path
-            note(f'resuming from {path}, the latest in {cfg.work_dir}')
-            return
-        wrong = wrong or f'{why_not}, named by {pointer}'
-    others = sorted(_checkpoints(cfg), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in others:
-        if not _why_not_resumable(str(file)):
-            cfg.resume, cfg.load_from = True, str(file)
-            warn(
-                f'{wrong or f"{pointer} names no checkpoint"}: resuming from {file}, the newest '
-                'beside it that is whole'
-            )
-            return
-    if wrong:
-        raise UserError(wrong)
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    path = latest_checkpoint(cfg.work_dir, hook.get('out_dir'))
+    if path:
+        cfg.resume, cfg.load_from = True, path
+        note(f'resuming from {path}, the latest in {cfg.work_dir}')
+        return
     cfg.resume = False
     start = f'load_from={cfg.load_from}' if cfg.get('load_from') else 'scratch'
     note(f'no checkpoint to resume from in {cfg.work_dir}: starting from {start}')
 
 
-def _checkpoints(cfg: Config) -> list[Path]:
-    """The files that may be checkpoints of a config's training."""
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    folders = [Path(cfg.work_dir)]
-    if hook.get('out_dir'):  # MMEngine makes a folder of the same name in it
-        folders.append(Path(hook['out_dir'], folders[0].name))
-    return [file for folder in folders for file in folder.glob('*.pth')]
+def latest_checkpoint(work_dir: str | Path, out_dir: str | None = None) -> str:
+    """Finds the latest checkpoint of a training, and warns where it is not the one it should be.
+
+    Args:
+        work_dir: The work folder; it need not exist.
+        out_dir: The checkpoint hook's ``out_dir``.
+
+    Returns:
+        The path that ``last_checkpoint`` in the folder names, or where that cannot be resumed, the
+        newest one that can; empty if nothing was saved.
+
+    Raises:
+        UserError: ``last_checkpoint`` names what cannot be resumed, and there is nothing else.
+    """
+    pointer = Path(work_dir, 'last_checkpoint')
+    named = pointer.read_text().strip() if pointer.is_file() else ''
+    # Where the work folder was moved, what it names is beside it.
+    places = [named, str(Path(work_dir, Path(named).name))] if named else []
+    reasons = []
+    for path in places:
+        reason = _why_not_resumable(path)
+        if not reason:
+            return path
+        reasons.append(reason)
+    folders = [Path(work_dir)]
+    if out_dir:  # MMEngine makes a folder of the same name in it
+        folders.append(Path(out_dir, folders[0].name))
+    files = [file for folder in folders for file in folder.glob('*.pth')]
+    wrong = f'{reasons[0]}, named by {pointer}' if reasons else f'{pointer} names no checkpoint'
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        if not _why_not_resumable(str(file)):
+            warn(f'{wrong}: taking {file}, the newest beside it that is whole')
+            return str(file)
+    if reasons:
+        raise UserError(wrong)
+    return ''
 
 
 def _why_not_resumable(path: str) -> str:

@@ -20,10 +20,10 @@ _BACKEND = 'mmblocks.whole_files'
 
 
 class WholeFiles(LocalBackend):
-    """MMEngine's local files, where a file is replaced at once and removed when told twice.
+    """MMEngine's local files, but replaced at once, and kept when they are to be removed.
 
     Attributes:
-        removed: The files whose removal was asked for; they are still there.
+        removed: The files that were to be removed; they are still there.
     """
 
     def __init__(self) -> None:
@@ -92,12 +92,17 @@ class SafeCheckpointHook(CheckpointHook):
         if not isinstance(self.file_backend, WholeFiles):
             return
         best = getattr(self, 'best_ckpt_path_dict', {'': getattr(self, 'best_ckpt_path', None)})
-        kept = {self.last_ckpt, *best.values()}
-        for name in self.file_backend.removed:
-            if name in kept or Path(name).parent != Path(self.out_dir):
+        kept = {_place(name) for name in (self.last_ckpt, *best.values()) if name}
+        for file in map(_place, self.file_backend.removed):
+            if file in kept or file.parent != Path(self.out_dir).resolve():
                 continue
-            if Path(name).is_dir():
-                shutil.rmtree(name)
+            if file.is_dir():  # a sharded one
+                shutil.rmtree(file)
             else:
-                Path(name).unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
         self.file_backend.removed.clear()
+
+
+def _place(name: str) -> Path:
+    """The path of a file through folders that are no links; the file itself may be one."""
+    return Path(name).parent.resolve() / Path(name).name

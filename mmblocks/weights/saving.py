@@ -113,7 +113,7 @@ def remove_parts(folder: Path) -> None:
     Args:
         folder: The folder; nobody writes to it now.
     """
-    for part in folder.glob(f'.*{_PART}'):
+    for part in folder.glob(f'.*.[0-9]*{_PART}'):
         part.unlink(missing_ok=True)
 
 

@@ -126,10 +126,10 @@ def test_resuming_falls_back_to_the_newest_whole_checkpoint(state, folder, conte
     spoil(work / 'last_checkpoint')
     cfg = prepare(config(train_cfg__max_epochs=EPOCHS), resume='auto')
     assert (cfg.resume, Path(cfg.load_from)) == (True, work / 'newest.pth')
-    said_so = capsys.readouterr().err
-    assert said in said_so
-    assert 'resuming from work/newest.pth, the newest beside it that is whole' in said_so
-    assert said_so.count('\n') == 1
+    warning, note = capsys.readouterr().err.splitlines()
+    assert said in warning
+    assert warning.endswith(': taking work/newest.pth, the newest beside it that is whole')
+    assert note == 'resuming from work/newest.pth, the latest in work'
 
 
 def test_a_work_folder_that_was_moved_is_resumed_from(folder, content, capsys):

@@ -32,7 +32,8 @@ def config(workers, by_epoch=True, seed=0):
     cfg.model.bbox_head.loss_cls.type = 'CrossEntropyLoss'
     cfg.model.train_cfg.sampler = SAMPLER
     cfg.param_scheduler, cfg.randomness = None, dict(seed=seed)
-    cfg.default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=by_epoch))
+    checkpoint = dict(type='CheckpointHook', interval=1 if by_epoch else 2, by_epoch=by_epoch)
+    cfg.default_hooks = dict(checkpoint=checkpoint)
     if not by_epoch:
         cfg.log_processor = dict(by_epoch=False)
         loader.sampler.type = 'InfiniteSampler'
