@@ -15,8 +15,9 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from mmblocks.demo import evaluate, last_checkpoint, prepare_data, quiet, terminal, train
+from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
+from mmblocks.engine.resume import latest_checkpoint
 from mmblocks.visualization import bbox_scores
 
 SOURCE = 'mmblocks::digits/transfer_source.py'
@@ -95,7 +96,7 @@ def main() -> None:
 
     target = load_config(TARGET, options)
     data_root = prepare_data(target, args.target_scenes, args.val_scenes, console)
-    checkpoint = last_checkpoint(work_dir / 'source')
+    checkpoint = latest_checkpoint(work_dir / 'source')
     configs = {run: config_of(run, target, checkpoint) for run in RUNS}
     scores = {}
     for run, cfg in configs.items():

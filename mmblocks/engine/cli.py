@@ -5,24 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 
 from mmblocks.engine.config import load_config
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
 from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
 from mmblocks.errors import UserError, command, note, warn
-
-
-class _Options(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'--cfg-options takes KEY=VALUE pairs, not {args[1]}')
+from mmblocks.key_values import KeyValues
 
 
 @command
@@ -42,6 +32,11 @@ def train() -> None:
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or without a path from the latest in the work folder',
     )
+    parser.add_argument(
+        '--keep-going',
+        action='store_true',
+        help='train on when the loss or the weights are not finite any more',
+    )
     args = _parse(parser)
     cfg = prepare(
         load_config(args.config, args.cfg_options),
@@ -51,7 +46,7 @@ def train() -> None:
         auto_scale_lr=args.auto_scale_lr,
         resume=args.resume,
     )
-    _run(cfg, 'train')
+    _run(cfg, 'train', keep_going=args.keep_going)
     end_process_group()
 
 
@@ -84,7 +79,7 @@ def test() -> None:
         _draw(cfg, args)
     if args.tta:
         _augment(cfg)
-    _run(cfg, 'test', args.out)
+    _run(cfg, 'test', out=args.out)
     end_process_group()
 
 
@@ -98,9 +93,10 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        action=KeyValues,
         metavar='KEY=VALUE',
-        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1',
+        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1; quotes '
+        'within the value keep its commas',
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument(
@@ -116,7 +112,7 @@ def _parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def _run(cfg: Config, task: str, out: str | None = None) -> None:
+def _run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = False) -> None:
     try:
         from mmdet.evaluation import DumpDetResults
         from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -125,7 +121,7 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
             raise
         raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
     setup_cache_size_limit_of_dynamo()
-    runner = build_runner(cfg, task)
+    runner = build_runner(cfg, task, keep_going)
     try:
         if task == 'train':
             runner.train()

@@ -12,13 +12,20 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS, build_from_cfg
 from mmengine.runner import Runner
 
+from mmblocks.class_name import class_name
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
 from mmblocks.engine.data import check_data
 from mmblocks.engine.fit import load_weights
+from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
-from mmblocks.engine.resume import check_training_goes_on, check_training_state, resume_latest
+from mmblocks.engine.resume import (
+    check_training_goes_on,
+    check_training_state,
+    resume_latest,
+    resume_seed,
+)
 from mmblocks.errors import UserError, warn
-from mmblocks.hooks.preprocessing import CheckPreprocessingHook
+from mmblocks.hooks import StopOnDivergenceHook
 from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
 Task = Literal['train', 'test']
@@ -74,7 +81,7 @@ def prepare(
     return cfg
 
 
-def build_runner(cfg: Config, task: Task = 'train') -> Runner:
+def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) -> Runner:
     """Builds the runner of a prepared config after checking all that can be checked before.
 
     Starts the process group that ``cfg.launcher`` asks for; end it with
@@ -84,10 +91,11 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         cfg: The config, as `prepare` gives it; it is not changed.
         task: What the runner is for. ``'test'`` wants ``cfg.load_from`` to fill the whole model.
             ``cfg.allow_nonfinite=True`` lets NaN and infinity in it pass with a warning.
+        keep_going: Whether training goes on when its loss is not finite any more.
 
     Returns:
-        The runner. Checkpoints that it reads cannot run code, and training warns of images that
-        are not what the backbone's weights were trained on.
+        The runner. Checkpoints that it reads cannot run code, and training has the hooks
+        `CheckPreprocessingHook`, `EpochSeedHook`, `SafeCheckpointHook` and `StopOnDivergenceHook`.
 
     Raises:
         UserError: A part of the config, a data file or a checkpoint is missing, the checkpoint
@@ -105,15 +113,24 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         raise UserError(f'the config has no {", ".join(lacking)}, so there is nothing to {task}')
     if task == 'train':
         check_optim_wrapper(cfg)
+        save_safely(cfg)
+        if keep_going:
+            leave_out(cfg, StopOnDivergenceHook)
     check_data(cfg, task)
     guard_loaders()
     if cfg.get('resume') and cfg.get('load_from') is None:
         resume_latest(cfg)
     path = cfg.get('load_from')
+    if not isinstance(path, (str, type(None))):
+        raise UserError(
+            f'load_from must be the path or address of a checkpoint, not {path!r}; on a command '
+            'line, one with commas or of digits alone stands in quotes within the value'
+        )
     checkpoint = read_checkpoint(path) if path else {}
     resume = task == 'train' and cfg.get('resume', False)
     if resume:
         check_training_state(checkpoint, path)
+        resume_seed(cfg, checkpoint, path)
     start_process_group(cfg)
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -124,8 +141,8 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
     if resume:
         check_training_goes_on(checkpoint, path, runner)
-    if task == 'train' and not any(isinstance(h, CheckPreprocessingHook) for h in runner.hooks):
-        runner.register_hook(CheckPreprocessingHook())
+    if task == 'train':
+        add_hooks(runner, keep_going)
     return runner
 
 
@@ -168,7 +185,7 @@ def _turn_on_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
-        if str(scheduler.get('type')).endswith('OneCycleLR'):
+        if class_name(scheduler) == 'OneCycleLR':
             warn('--auto-scale-lr does not reach OneCycleLR, whose eta_max sets the rate')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mmblocks.class_name import class_name
 from mmblocks.engine import UserError
 from mmblocks.errors import first_line
 from mmblocks.weights.preprocessing import CAFFE
@@ -184,7 +185,7 @@ def weights_of(backbone: Mapping[str, Any]) -> str:
     """Gives the checkpoint that a backbone's config starts from, or an empty string."""
     init_cfg = backbone.get('init_cfg') or []
     for entry in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
-        if entry.get('type') == 'Pretrained':
+        if class_name(entry) in ('Pretrained', 'PretrainedInit'):
             return str(entry.get('checkpoint'))
     return ''
 

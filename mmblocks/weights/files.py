@@ -91,15 +91,34 @@ def guard_loaders() -> None:
 
 
 def _guarded(loader: Callable) -> Callable:
-    @functools.wraps(loader)  # MMEngine logs the name
-    def load(filename: str, map_location: Any = None) -> Any:
+    def read(filename: str, map_location: Any = None) -> Any:
         if '://' not in filename:
             return _load_file(filename, map_location)
         with weights_only(), explained(filename):
             return without_code(loader(filename, map_location=map_location))
 
-    load.guarded = True
+    @functools.wraps(loader)  # MMEngine logs the name
+    def load(filename: str, map_location: Any = None) -> Any:
+        return _under_one_name(read(filename, map_location))
+
+    load.guarded = read
     return load
+
+
+def _under_one_name(checkpoint: Any) -> Any:
+    """Puts the state dict that `weights` finds where MMEngine looks for it, and no other beside it.
+
+    MMEngine's ``ema_state_dict`` stays: with it, its hook takes averaging up again.
+    """
+    state_dict = _find_state_dict(checkpoint)
+    if state_dict is None:
+        return checkpoint
+    others = set(_CONTAINERS) - {'ema_state_dict'}
+    rest = {} if state_dict is checkpoint else checkpoint
+    return {
+        **{name: value for name, value in rest.items() if name not in others},
+        'state_dict': _without_prefix(state_dict),
+    }
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
@@ -117,7 +136,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """
     if '://' in path:
         guard_loaders()
-        checkpoint = CheckpointLoader.load_checkpoint(path, 'cpu')
+        checkpoint = CheckpointLoader._get_checkpoint_loader(path).guarded(path, 'cpu')
     else:
         checkpoint = _load_file(path, 'cpu')
     weights(checkpoint, path)
@@ -213,6 +232,10 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
             f'{", ".join(_CONTAINERS)}'
         )
     check_tensors(state_dict, path)
+    return _without_prefix(state_dict)
+
+
+def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata
@@ -222,7 +245,9 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
 def _find_state_dict(value: Any, depth: int = 2) -> dict[str, torch.Tensor] | None:
     if not isinstance(value, dict):
         return None
-    for name in _CONTAINERS if depth else ():
+    # MMEngine's Runner has put what is to be used, averaged or not, under state_dict.
+    is_runners = 'message_hub' in value and 'state_dict' in value
+    for name in ('state_dict',) if is_runners else _CONTAINERS if depth else ():
         found = _find_state_dict(value.get(name), depth - 1)
         if found is not None:
             return found

@@ -135,22 +135,30 @@ def tool(name, *args, folder):
     from mmblocks.engine import cli
 
     out, err, code = io.StringIO(), io.StringIO(), 0
-    kept = [(cls, dict(cls._instance_dict)) for cls in GLOBALS]
     argv, here = sys.argv, Path.cwd()
     try:
         sys.argv = [f'{name}.py', *(str(arg) for arg in args)]
         os.chdir(folder)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with keep_globals(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             getattr(cli, name)()
     except SystemExit as end:
         code = end.code
     finally:
         sys.argv = argv
         os.chdir(here)
+    return Outcome(code, out.getvalue() + err.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def keep_globals():
+    """Puts back what a runner sets for the whole process."""
+    kept = [(cls, dict(cls._instance_dict)) for cls in GLOBALS]
+    try:
+        yield
+    finally:
         for cls, instances in kept:
             cls._instance_dict.clear()
             cls._instance_dict.update(instances)
-    return Outcome(code, out.getvalue() + err.getvalue(), err.getvalue())
 
 
 def environment():

@@ -1,6 +1,7 @@
 """tools/train.py as a user runs it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,9 +10,22 @@ import time
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS as REGISTRY_OF_HOOKS
 
 from mmblocks.engine import end_process_group
 from tests.engine.tiny_run import EPOCHS, ROOT, environment, shell, tool, torchrun, trained
+from tests.killed import limit_files, signal_that_ended
+
+
+@REGISTRY_OF_HOOKS.register_module()
+class KillInSecondEpoch(Hook):
+    """Ends the process when it has written a part of the second checkpoint."""
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        if runner.epoch == 1:
+            limit_files(100_000, kill=True)
+
 
 HOOKS = """
 import os
@@ -32,6 +46,23 @@ class Wait(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         open('training', 'w').close()
         time.sleep(0.2)
+"""
+
+# Its types are classes.
+PURE = """
+from mmengine.config import read_base
+
+with read_base():
+    from .tiny import *
+
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.optim import OneCycleLR
+from mmengine.runner import EpochBasedTrainLoop
+
+custom_hooks = [dict(type=EMAHook, ema_type='ExpMomentumEMA', momentum=0.01)]
+default_hooks.update(checkpoint=dict(type=CheckpointHook, interval=2))
+train_cfg.update(type=EpochBasedTrainLoop)
+param_scheduler[0].update(type=OneCycleLR)
 """
 
 
@@ -108,6 +139,37 @@ def test_mixed_precision_trains_accumulates_and_resumes(folder):
     assert all(value.dtype != torch.bfloat16 for value in second['state_dict'].values())
 
 
+def test_a_training_that_diverges_ends_before_it_saves(folder):
+    hook = "custom_hooks = [dict(type='mmblocks.StopOnDivergenceHook')]"  # which it would add too
+    (folder / 'stop.py').write_text(f"_base_ = './tiny.py'\n{hook}\n")
+    options = 'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=None', 'work_dir=work'
+    outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
+    assert outcome.code == 2
+    assert 'error: training has diverged at epoch 1, iteration ' in outcome.last_error
+    assert 'Traceback' not in outcome.out
+    assert not list(folder.glob('work/*.pth'))
+    goes_on = tool('train', 'stop.py', '--keep-going', '--cfg-options', *options, folder=folder)
+    assert goes_on.code == 0, goes_on.out[-2000:]
+    assert (folder / 'work' / 'epoch_2.pth').exists()
+
+
+def test_after_a_kill_while_saving_training_goes_on_from_the_checkpoint_before(folder):
+    (folder / 'killed.py').write_text(
+        "_base_ = './tiny.py'\ncustom_hooks = [dict(type='KillInSecondEpoch')]\n"
+        'default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))\n'
+    )
+    work = folder / 'work_dirs' / 'killed'
+    assert signal_that_ended(lambda: tool('train', 'killed.py', folder=folder)) == signal.SIGXFSZ
+    assert [path.name for path in work.glob('*.pth')] == ['epoch_1.pth']
+    text = (folder / 'killed.py').read_text().replace('KillInSecondEpoch', 'IterTimerHook')
+    (folder / 'killed.py').write_text(text)
+    outcome = tool('train', 'killed.py', '--resume', folder=folder)
+    assert outcome.code == 0, outcome.out[-2000:]
+    assert 'resumed epoch: 1' in outcome.out
+    assert [path.name for path in work.glob('*.pth')] == ['epoch_2.pth']
+    assert not list(work.glob('.*.part'))
+
+
 def test_a_checkpoint_of_another_model_is_refused(folder, checkpoint):
     outcome = resume(folder, checkpoint, 'model.backbone.base_channels=16')
     assert outcome.code == 2
@@ -144,7 +206,9 @@ def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
 
 
 def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
-    options = f'load_from={checkpoint}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    (folder / 'my weights').mkdir()
+    place = shutil.copy(checkpoint, folder / 'my weights' / 'a (1).pth')
+    options = f'load_from={place}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 0, outcome.out[-2000:]
     assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
@@ -163,11 +227,13 @@ def test_averaged_weights_train_and_resume(folder):
         "_base_ = './tiny.py'\n"
         "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01)]\n"
     )
-    for epochs in (2, 4):
+    (folder / 'pure.py').write_text(PURE)
+    for config, epochs in (('ema.py', 2), ('pure.py', 4)):
         options = [f'train_cfg.max_epochs={epochs}', 'work_dir=work']
-        outcome = tool('train', 'ema.py', '--resume', '--cfg-options', *options, folder=folder)
+        outcome = tool('train', config, '--resume', '--cfg-options', *options, folder=folder)
         assert outcome.code == 0, outcome.out[-2000:]
     assert 'resumed epoch: 2' in outcome.out
+    assert len(outcome.err.splitlines()) == 1  # what it resumes from, and no warning
     content = torch.load(folder / 'work' / 'epoch_4.pth', weights_only=False)
     assert content['ema_state_dict']['steps'] == 12
     tested = tool('test', 'ema.py', 'work/epoch_4.pth', folder=folder)
