@@ -219,7 +219,7 @@ def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
         ran = []
         for name in backbone._group_names[0]:
             stem = backbone.get_submodule(name)
-            stem.register_forward_hook(lambda *_, name=name, ran=ran: ran.append(name))
+            stem.register_forward_pre_hook(lambda *_, name=name, ran=ran: ran.append(name))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             maps = backbone(x)
         saved.append(sum(kept))
