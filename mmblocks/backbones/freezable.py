@@ -137,7 +137,7 @@ class FreezableModule(StitchableModule):
             self._freeze_stages()
             if self.norm_eval:
                 for module in self.modules():
-                    if isinstance(module, _BatchNorm):
+                    if module.training and isinstance(module, _BatchNorm):
                         module.eval()
 
     def _freeze_stages(self) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmblocks
 from tests.backbones.nets import NETS, Net
@@ -277,6 +278,27 @@ def test_train_and_eval_return_the_backbone(net):
     assert backbone.eval() is backbone
     assert backbone.train() is backbone
     assert not any(m.training for m in backbone.eval().modules())
+
+
+class NothingComputed(TorchDispatchMode):
+    """Lets no operation run, so that there is nothing that a GPU would have to be waited for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        raise AssertionError(f'{func} was called')
+
+
+@every_net
+def test_changing_modes_computes_nothing_and_looks_at_tensors_once(net):
+    backbone = build(net, frozen_stages=1, norm_eval=True)
+    walks = []
+    backbone.register_state_dict_pre_hook(lambda *_: walks.append(1))
+    with NothingComputed():
+        for _ in range(3):
+            backbone.train().eval()
+        assert len(walks) == 1
+        backbone.set_frozen_stages(0)
+        backbone.train()
+        assert len(walks) == 1
 
 
 @every_net

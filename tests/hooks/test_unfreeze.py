@@ -100,8 +100,12 @@ def test_a_change_out_of_range_changes_nothing():
     net = mmblocks.ResNet(18, base_channels=8, frozen_stages=1)
     with pytest.raises(ValueError, match='frozen_stages=5'):
         net.set_frozen_stages(5)
+    del net.layer3
+    with pytest.raises(AttributeError, match='layer3'):
+        net.set_frozen_stages(4)
     assert net.frozen_stages == 1
     assert not net.layer1[0].conv1.weight.requires_grad
+    assert net.layer2[0].conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize(
