@@ -213,13 +213,37 @@ def test_the_report_says_what_changed():
         # The convolutions and norms of ResNet-50's stem and first stage; and of our stem.
         f'frozen {3 * 24 * 9 + 48} parameters (frozen_stages=0), '
         'was 225,344 parameters (frozen_stages=1)',
+        'norm_eval False, was True',
         'weights none, was torchvision://resnet50',
     ]
+
+
+def test_a_backbone_without_weights_learns_all_of_itself(tmp_path):
+    # mmdet's default keeps every BatchNorm of a ResNet off.
+    swap = swap_backbone(RETINANET, RESNET)
+    options = loaded(swap, tmp_path).model.backbone
+    assert options == dict(RESNET, frozen_stages=-1, norm_eval=False)
+    assert re.search(r'^norm_eval +False, was True$', swap.report, re.MULTILINE)
+    assert '# Trains from scratch, its BatchNorms too, until an init_cfg names' in swap.text
+    for given in (dict(init_cfg=WEIGHTS), dict(norm_eval=True)):
+        swap = swap_backbone(RETINANET, RESNET | given)
+        assert loaded(swap, tmp_path).model.backbone == RESNET | given
+        assert 'norm_eval  ' not in swap.report
+
+
+def test_weights_that_are_not_loaded_yet_are_not_missed(log):
+    # mmcv's deformable convolutions do not run on the meta device.
+    deformable = dict(dcn=dict(type='DCN'), stage_with_dcn=(False, False, False, True))
+    for options in ({}, deformable):
+        swap = swap_backbone(RETINANET, RESNET | options | dict(frozen_stages=1, init_cfg=WEIGHTS))
+        assert swap.warnings == []
+    assert [record.message for record in log.records if record.levelname == 'WARNING'] == []
 
 
 @pytest.mark.parametrize(
     ('base', 'backbone', 'text', 'expected'),
     [
+        (RETINANET, dict(RESNET, norm_eval=True), '', r'norm_eval=True without weights'),
         (RETINANET, dict(MOBILENET, frozen_stages=1), '', r'frozen at random values'),
         (RETINANET, MOBILENET, "load_from = 'r50.pth'", r"load_from='r50\.pth'"),
         (
@@ -442,13 +466,14 @@ def test_without_out_the_tool_prints_the_config_alone_to_stdout(run_tool):
     assert 'ResNet(depth=50' in err
 
 
-def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path):
+def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path, log):
     out_file = tmp_path / 'new' / 'my.py'
     args = (RETINANET, '--backbone', 'ResNet', '--backbone-options', 'depth=18')
     args += ('out_indices=1,2,3', '--freeze', 2, '--checkpoint', 'x.pth', '--out', out_file)
     code, out, _ = run_tool(*args, '--checkpoint-prefix', 'backbone.')
     assert code == 0
     assert f'written to {out_file}' in out
+    assert [record.message for record in log.records if record.levelname == 'WARNING'] == []
     cfg = Config.fromfile(out_file)
     assert cfg.model.backbone == dict(
         type='mmblocks.ResNet',

@@ -46,7 +46,8 @@ class BaseBackbone(FreezableModule):
             empty where there is a classifier.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the k groups behind it:
             their parameters get no gradient and they stay in eval mode.
-        norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training.
+        norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
+            net that starts without weights, which then learns no statistics.
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for convolutions.
 

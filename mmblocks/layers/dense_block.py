@@ -10,7 +10,7 @@ from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.checkpoint import checkpoint_block
+from mmblocks.layers.checkpoint import checkpoint_call
 from mmblocks.layers.plugins import AROUND_BLOCK
 
 
@@ -71,22 +71,13 @@ class DenseLayer(BaseModule):
         if self.memory_efficient:
             # Joining is part of what is recomputed: the joined maps of all layers together grow
             # with the square of their number.
-            *before, last = features
-            x = checkpoint_block((_Join(before), self.norm1, self.act1, self.conv1), last)
+            x = checkpoint_call(self._squeeze, features, [self])
         else:
-            x = self.conv1(self.act1(self.norm1(torch.cat(list(features), dim=1))))
+            x = self._squeeze(*features)
         return self.dropout(self.conv2(self.act2(self.norm2(x))))
 
-
-class _Join(nn.Module):
-    """Joins its input to maps that are there already."""
-
-    def __init__(self, before: list[Tensor]) -> None:
-        super().__init__()
-        self.before = before
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([*self.before, x], dim=1)
+    def _squeeze(self, *features: Tensor) -> Tensor:
+        return self.conv1(self.act1(self.norm1(torch.cat(features, dim=1))))
 
 
 class DenseBlock(BaseModule):

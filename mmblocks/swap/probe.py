@@ -11,6 +11,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from mmblocks.backbones.base import BaseBackbone
+
 # The smaller is large enough for the four extra levels of SSD's neck. By their difference, a stride
 # shows even where layers do not pad and maps fall short of the picture's size over the stride.
 _IMAGE_SIZES = (512, 1024)
@@ -41,11 +43,13 @@ class Probe(NamedTuple):
         maps: The maps that it gives.
         parameters: How many parameters it has.
         frozen: How many of them get no gradient.
+        norm_eval: Whether it keeps its BatchNorms in eval mode.
     """
 
     maps: Maps
     parameters: int
     frozen: int
+    norm_eval: bool
 
 
 def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
@@ -84,10 +88,14 @@ def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> list[Probe]:
         # On lines of their own: mmdet's nets do not return themselves.
         module.eval()
         pictures = [module(x) for x in pictures]
-        module.train()
+        # Some nets freeze only now. Ours have done so, and would warn of weights that they lack.
+        if not isinstance(module, BaseBackbone):
+            module.train()
         parameters = list(module.parameters())
         frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-        found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
+        norm_eval = bool(getattr(module, 'norm_eval', False))
+        total = sum(p.numel() for p in parameters)
+        found.append(Probe(_maps(*pictures), total, frozen, norm_eval))
     return found
 
 

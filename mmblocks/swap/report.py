@@ -24,6 +24,7 @@ class Side(NamedTuple):
         maps: What the backbone gives.
         parameters: How many parameters the backbone has.
         frozen: How many of them get no gradient.
+        norm_eval: Whether the backbone keeps its BatchNorms in eval mode.
         behind_neck: What the neck gives; None if it could not be run, or there is none.
         neck_error: Why the neck could not be run.
     """
@@ -32,6 +33,7 @@ class Side(NamedTuple):
     maps: Maps
     parameters: int
     frozen: int
+    norm_eval: bool
     behind_neck: Maps | None
     neck_error: str = ''
 
@@ -102,6 +104,7 @@ def report(change: Change) -> str:
         'heads': _heads(new),
         'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
         'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
+        'norm_eval': [f'{new.norm_eval}, was {old.norm_eval}'] * (new.norm_eval != old.norm_eval),
         'weights': [f'{_weights(new)}, was {_weights(old)}'],
         'images': change.images.report(),
     }
@@ -121,6 +124,11 @@ def warnings(change: Change) -> list[str]:
         found.append(
             f'{change.new.frozen:,} parameters are frozen at random values; give weights with '
             '--checkpoint'
+        )
+    if change.new.norm_eval and not weights_of(change.new.detector['backbone']):
+        found.append(
+            'norm_eval=True without weights: the BatchNorms stay in eval mode and learn no '
+            'statistics; give weights with --checkpoint, or norm_eval=False'
         )
     if load_from:
         found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')

@@ -75,6 +75,7 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
     old = measure(_at(cfg['model'], path), cfg)
     inlet = parts.find_inlet(old.detector, old.maps.channels)
     backbone, skipped = _fit(backbone, old.maps.strides, inlet)
+    backbone = _trainable(backbone)
     inputs = {
         inlet.key: inlet.value(build(backbone).out_channels),
         **_moved_levels(inlet.part, skipped),
@@ -131,6 +132,13 @@ def _fit(
         if fitting is not None:
             return _in_order(fitting), skipped
     raise UserError(explain_misfit(backbone, strides, skips, str(inlet)))
+
+
+def _trainable(backbone: dict[str, Any]) -> dict[str, Any]:
+    """Has a backbone without weights learn all of itself, its BatchNorms' statistics too."""
+    if weights_of(backbone) or 'norm_eval' in backbone or not build(backbone).norm_eval:
+        return backbone
+    return dict(backbone, frozen_stages=backbone.get('frozen_stages', -1), norm_eval=False)
 
 
 def _in_order(backbone: dict[str, Any]) -> dict[str, Any]:
@@ -196,8 +204,9 @@ def _comments(
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
     comments = {(*path, inlet.path[0]): f'For maps of {listed}.'}
     if 'init_cfg' not in backbone:
+        learns = ', its BatchNorms too,' if backbone.get('norm_eval') is False else ''
         comments[(*path, 'backbone')] = (
-            'Trains from scratch until an init_cfg names weights to start from.'
+            f'Trains from scratch{learns} until an init_cfg names weights to start from.'
         )
     return comments
 

@@ -85,18 +85,26 @@ def test_a_stitched_net_starts_as_the_plain_one_and_its_plugins_learn(net):
 @every_net
 def test_stitched_nets_keep_the_contract(net):
     plugins = everywhere(build(net).plugin_positions)
-    backbone = randomise(build(net, plugins=plugins, with_cp=True)).double()
+    for plugin in plugins:
+        plugin['cfg'] = dict(kernel_size=1) | plugin['cfg']
+        plugin['cfg'] |= dict(type='ConvModule', norm_cfg=dict(type='BN'))
+    backbone = randomise(build(net, plugins=plugins, norm_eval=False)).double()
     open_gates(backbone)
     x = image(net).double()
     results = []
-    for with_cp in (False, True):
+    for recomputes in (False, True):
         twin = copy.deepcopy(backbone).train()
-        twin.with_cp = with_cp
+        twin.with_cp = recomputes
+        for module in twin.modules():
+            if hasattr(module, 'memory_efficient'):
+                module.memory_efficient = recomputes
         outs = twin(x)
         sum(out.square().mean() for out in outs).backward()
-        results.append((outs, {name: p.grad for name, p in twin.named_parameters()}))
+        grads = {name: p.grad for name, p in twin.named_parameters()}
+        results.append((outs, grads, dict(twin.named_buffers())))
     assert_close(results[0][0], results[1][0], rtol=0, atol=0)
     assert_close(results[0][1], results[1][1], rtol=1e-9, atol=1e-12)
+    assert_close(results[0][2], results[1][2], rtol=0, atol=0)
     # A copy runs its own plugins, not the original's.
     twin = copy.deepcopy(backbone).eval()
     for parameter in backbone.parameters():

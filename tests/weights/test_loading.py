@@ -7,9 +7,7 @@ import time
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import MMLogger
 from safetensors.torch import save_file
-from torch import nn
 from torch.testing import assert_close
 
 from mmblocks import FPN, CSPDarknet, LeNet5, ResNet, ResNetV1c, SEResNet
@@ -296,86 +294,6 @@ def test_other_initialisation_fills_what_the_weights_lack(weights, tmp_path):
     net.init_weights()
     assert_close(net.layer4[1].conv2.weight, torch.full_like(net.layer4[1].conv2.weight, 0.25))
     assert_close(net.conv1.weight.data, weights['conv1.weight'])
-
-
-def random_parts(caplog):
-    return [record.message for record in caplog.records if 'stays random' in record.message]
-
-
-@pytest.fixture
-def log(caplog):
-    """What mmengine's logger says; it does not hand it on by itself."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
-def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights, tmp_path, log):
-    some = {k: v for k, v in weights.items() if not k.startswith('layer1.1.')}
-    net = started(saved(tmp_path, some), options=dict(TINY, frozen_stages=2), min_match=0.5)
-    assert random_parts(log) == []
-    net.train()
-    net.train()
-    (message,) = random_parts(log)
-    assert 'ResNet with frozen_stages=2' in message
-    assert 'random: layer1 (10 tensors, layer1.1.conv1.weight)' in message
-    assert 'layer2' not in message
-
-
-def test_weights_that_come_later_fill_too(weights, log):
-    nets = {name: ResNet(**TINY, frozen_stages=1) for name in ('filled', 'random')}
-    for net in nets.values():
-        net.init_weights()
-    nn.ModuleDict(dict(backbone=nets['filled'])).load_state_dict(under('backbone.', weights))
-    nets['filled'].train()
-    assert random_parts(log) == []
-    nets['random'].train()
-    assert 'random: stem (5 tensors, conv1.weight), layer1 (' in random_parts(log)[0]
-
-
-def test_a_fitted_stem_is_not_random(weights, tmp_path, log):
-    options = dict(TINY, in_channels=1, frozen_stages=0)
-    started(saved(tmp_path, weights), options=options, adapt_input=True).train()
-    assert random_parts(log) == []
-
-
-def test_statistics_that_nothing_filled_are_random_too(weights, tmp_path, log):
-    some = {k: v for k, v in weights.items() if 'running' not in k}
-    started(saved(tmp_path, some), options=dict(TINY, frozen_stages=0), min_match=0.5).train()
-    assert 'random: stem (2 tensors, bn1.running_mean)' in random_parts(log)[0]
-
-
-@pytest.mark.parametrize('initialised', [False, True])
-def test_parts_that_are_frozen_later_are_named_when_training_goes_on(initialised, log):
-    net = ResNet(**TINY, frozen_stages=0)
-    if initialised:
-        net.init_weights()
-    net.train()
-    net.set_frozen_stages(2)
-    assert len(random_parts(log)) == 1
-    net.train()
-    net.train()
-    assert len(random_parts(log)) == 2
-    assert 'random: layer1 (20 tensors, layer1.0.conv1.weight), layer2 (' in random_parts(log)[1]
-
-
-def test_what_was_trained_before_it_is_frozen_is_not_random(log):
-    net = ResNet(**TINY).train()
-    optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    net(torch.rand(2, 3, 32, 32))[-1].sum().backward()
-    optimizer.step()
-    net.set_frozen_stages(2)
-    net.train()
-    assert random_parts(log) == []
-
-
-def test_nothing_is_said_where_nothing_is_frozen(log):
-    net = ResNet(**TINY)
-    net.init_weights()
-    net.train()
-    assert random_parts(log) == []
 
 
 def test_a_detector_starts_from_foreign_weights(tmp_path, peer, mmdet_models):
