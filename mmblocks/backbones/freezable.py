@@ -129,7 +129,8 @@ class FreezableModule(StitchableModule):
     def _freeze_stages(self) -> None:
         names = [name for i in range(self.frozen_stages + 1) for name in self._parts(i)]
         for prefix in names:
-            module = self.get_submodule(prefix).eval()
+            module = self.get_submodule(prefix)
+            module.eval()  # which some give nothing back for
             for name, parameter in module.named_parameters(prefix):
                 if parameter.requires_grad:
                     parameter.requires_grad_(False)
