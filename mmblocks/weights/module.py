@@ -12,6 +12,7 @@ from mmengine.model.weight_init import PretrainedInit, update_init_info
 from torch import Tensor, nn
 
 from mmblocks.weights.loading import load_pretrained
+from mmblocks.weights.own_init import own_values, start_own_layers
 
 _PRETRAINED = ('Pretrained', 'PretrainedInit', 'mmengine.Pretrained', PretrainedInit)
 _OPTIONS = tuple(inspect.signature(load_pretrained).parameters)[1:]
@@ -65,6 +66,7 @@ class WeightedModule(BaseModule):
         if self.is_init:
             super().init_weights()
             return
+        kept = own_values(self)
         given = self.init_cfg
         if loading:
             self.init_cfg = others or copy.deepcopy(self.default_init_cfg)
@@ -72,24 +74,13 @@ class WeightedModule(BaseModule):
             super().init_weights()
         finally:
             self.init_cfg = given
-        self._start_stitched()
+        start_own_layers(self, kept)
         if hasattr(self, 'filled_tensors'):
             self.filled_tensors.forget_changes(self)
         for options in loading:
             self.load_reports.append(load_pretrained(self, **options))
             if hasattr(self, '_params_init_info'):
                 update_init_info(self, f'Pretrained: load from {options["checkpoint"]}')
-
-    def _start_stitched(self) -> None:
-        """Lets layers that were put in place of others start as they want to.
-
-        An initialisation config draws all convolutions, those inside such a layer too, and MMEngine
-        asks only the children of its own modules.
-        """
-        for module in self.modules():
-            stitched = hasattr(module, 'replaces') and hasattr(module, 'init_weights')
-            if stitched and not getattr(module, 'is_init', False):
-                module.init_weights()
 
 
 class FilledTensors:
