@@ -84,7 +84,9 @@ class BaseBackbone(FreezableModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(frozen_stages, norm_eval, init_cfg or self.default_init_cfg)
+        super().__init__(
+            frozen_stages, norm_eval, self.default_init_cfg if init_cfg is None else init_cfg
+        )
         self.out_indices = _as_indices(out_indices)
         self.with_cp = with_cp
         self._is_cut = False

@@ -9,10 +9,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_layers
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v3_layouts
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.layers.make_divisible import make_divisible
@@ -100,10 +101,11 @@ class MobileNetV3(BaseBackbone):
     Args:
         arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         out_indices: Which of the groups give an output, the stem counted as 0: 0 to 12, or 0 to
             16 of a large net. Default: the last one of the strides 4, 8, 16 and 32, so
             (1, 3, 8, 12) or (3, 6, 12, 16); the last is the 1x1 convolution, as in MobileNetV2.
+            mmpretrain's default is the last alone.
         frozen_stages: -1 freezes nothing, k ``layer0`` to ``layerk``.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -141,7 +143,7 @@ class MobileNetV3(BaseBackbone):
         self,
         arch: str = 'small',
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', eps=0.001, momentum=0.01),
+        norm_cfg: dict | None = dict(type='BN', eps=0.001, momentum=0.01),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -153,7 +155,7 @@ class MobileNetV3(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(MobileNetV3, locals(), conv_cfg=SWAP)
         stages, widen_factor = self.arch_settings[arch]
         blocks = [
             block._replace(channels=make_divisible(block.channels * widen_factor, 8))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import AUTO_FLAG, check
 from mmblocks.layers.deform_sampling import is_tracing, sample_taps
 
 BACKENDS = ('auto', 'mmcv', 'torch')
@@ -79,6 +80,7 @@ class DeformConvBase(nn.Module):
         self.transposed = False
         self.output_padding = (0,)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
+        check('bias', bias, AUTO_FLAG)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         if self.own_maps:

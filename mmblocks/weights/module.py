@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 
 from mmblocks.weights.loading import load_pretrained
+from mmblocks.weights.own_init import own_values, start_own_layers
 
 _PRETRAINED = ('Pretrained', 'PretrainedInit', 'mmengine.Pretrained', PretrainedInit)
 _OPTIONS = tuple(inspect.signature(load_pretrained).parameters)[1:]
@@ -77,16 +78,6 @@ class WeightedModule(BaseModule):
 
     def _init_random(self) -> None:
         """Initialises all tensors; weights fill them afterwards."""
+        kept = own_values(self)
         super().init_weights()
-        self._start_stitched()
-
-    def _start_stitched(self) -> None:
-        """Lets layers that were put in place of others start as they want to.
-
-        An initialisation config draws all convolutions, those inside such a layer too, and MMEngine
-        asks only the children of its own modules.
-        """
-        for module in self.modules():
-            stitched = hasattr(module, 'replaces') and hasattr(module, 'init_weights')
-            if stitched and not getattr(module, 'is_init', False):
-                module.init_weights()
+        start_own_layers(self, kept)

@@ -1,7 +1,9 @@
 """What every backbone promises, held for every backbone that is registered."""
 
 import copy
+import inspect
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -358,6 +360,49 @@ def test_other_norms_and_image_channels(net):
     assert not norms(backbone)
     maps = backbone(torch.rand(1, 1, 64, 64))
     assert tuple(m.shape[1] for m in maps) == backbone.out_channels
+
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@every_net
+def test_norm_cfg_holds_for_every_norm(net):
+    with torch.device('meta'):
+        count = len(norms(build(net, norm_cfg=dict(type='BN'))))
+        others = dict(GN=nn.GroupNorm, SyncBN=nn.SyncBatchNorm, IN=nn.InstanceNorm2d)
+        for kind, expected in others.items():
+            options = dict(num_groups=1) if kind == 'GN' else {}
+            backbone = build(net, norm_cfg=dict(type=kind, **options))
+            found = [m for m in backbone.modules() if isinstance(m, NORMS)]
+            assert len(found) == count > 0
+            assert all(isinstance(m, expected) for m in found)
+        bare = build(net, norm_cfg=None)
+        assert not any(isinstance(m, NORMS) for m in bare.modules())
+        assert all(m.bias is not None for m in bare.modules() if isinstance(m, nn.Conv2d))
+        maps = bare(images(net))
+    assert tuple(m.shape[1] for m in maps) == bare.out_channels
+
+
+@every_net
+def test_act_cfg_holds_for_every_activation(net):
+    parameters = inspect.signature(getattr(mmblocks, net.cfg['type'])).parameters
+    if 'act_cfg' not in parameters:
+        return
+    kinds = {'ELU'}
+    # Without one MobileNetV3 has the paper's two.
+    if 'None' in parameters['act_cfg'].annotation and net.cfg['type'] != 'MobileNetV3':
+        kinds.add(None)
+    for kind in kinds:
+        with torch.device('meta'):
+            backbone = build(net, act_cfg=None if kind is None else dict(type=kind))
+        found = {
+            type(module).__name__
+            for name, module in backbone.named_modules()
+            if type(module).__module__ == 'torch.nn.modules.activation' or 'Swish' in repr(module)
+            if not re.search(r'(^|\.)(se|se_layer|se_module)\.', f'{name}.')
+            and not list(module.children())
+        }
+        assert found == {kind} - {None}
 
 
 @every_net

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from mmblocks.backbones.stitching import trace
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.plugins import IdentityStart
+from mmblocks.structure import structure
 from tests.backbones.nets import NETS
 from tests.parity import randomise
 
@@ -18,6 +19,10 @@ every_net = pytest.mark.parametrize('net', NETS, ids=str)
 LAYERS = dict(
     after=dict(type='mmblocks.ECA'), parallel=dict(type='ConvModule', kernel_size=3, padding=1)
 )
+
+
+# Nets whose convolutions all have larger kernels.
+WITHOUT_POINTWISE = ('AlexNet', 'LeNet5', 'VGG')
 
 
 def build(net, **options):
@@ -45,6 +50,24 @@ def open_gates(backbone):
     for module in backbone.modules():
         if isinstance(module, IdentityStart):
             torch.nn.init.constant_(module.gate, 0.5)
+
+
+@pytest.mark.parametrize('net', [net for net in NETS if net.has_classifier], ids=str)
+def test_a_net_with_a_classifier_takes_plugins_and_other_convolutions_too(net):
+    with torch.device('meta'):
+        plain = build(net, num_classes=3)
+        stitched = build(
+            net,
+            num_classes=3,
+            plugins=everywhere(plain.plugin_positions),
+            conv_cfg=dict(type='mmblocks.Conv2dSamePadding', kernels='pointwise')
+            if net.cfg['type'] not in WITHOUT_POINTWISE
+            else None,
+        )
+        x = torch.rand(2, net.in_channels, net.classifies, net.classifies)
+        assert stitched.eval()(x)[-1].shape == (2, 3)
+    drawn = structure(dict(net.cfg, num_classes=3, plugins=stitched._plugins))
+    assert 'ECA' in drawn
 
 
 @every_net
@@ -184,7 +207,7 @@ class Sum(torch.nn.Module):
     ],
 )
 def test_a_plugin_that_cannot_be_is_explained(plugin, expected):
-    with pytest.raises((ValueError, KeyError), match=expected):
+    with pytest.raises(ValueError, match=expected):
         MODELS.build(dict(type='mmblocks.ResNet', depth=18, base_channels=8, plugins=[plugin]))
 
 
