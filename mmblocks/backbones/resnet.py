@@ -14,7 +14,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.checks import check_cfg, check_choice, check_count
 from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.backbones.resnet_layouts import resnet_layouts
+from mmblocks.backbones.resnet_layouts import resnet_layouts, resnet_published
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
 from mmblocks.weights.renaming import accept_layouts
 
@@ -152,7 +152,12 @@ class ResNet(BaseBackbone):
                 block_args=block_args,
             )
         )
-        accept_layouts(self, resnet_layouts(strides, avg_down))
+        own_options = self.block_options(base_channels)
+        accept_layouts(self, resnet_layouts(strides, avg_down, with_se='se_ratio' in own_options))
+        if base_channels == 64:
+            self.published = resnet_published(
+                depth, deep_stem, avg_down, plain_blocks=not own_options
+            )
 
     def block_options(self, planes: int) -> dict[str, Any]:
         """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmblocks.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.published import doubt_about
 from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
 
@@ -50,7 +51,8 @@ def load_pretrained(
         What was loaded.
 
     Raises:
-        UserError: The checkpoint cannot be read, or too little of it fits.
+        UserError: The checkpoint cannot be read, too little of it fits, or it is known to be of
+            models that give other maps than this net; unless ``min_match`` is lowered.
 
     Example:
         >>> from mmblocks import ResNet
@@ -62,8 +64,14 @@ def load_pretrained(
         raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
     guard_loaders()
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
-    report = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input).report
-    doubtful = report.missing or report.mismatched or _in_groups(module, report.unexpected)
+    fitted = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input)
+    report = fitted.report
+    doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.layout)
+    if doubt is not None:
+        if doubt.certain and min_match >= _MIN_MATCH:
+            raise UserError(f'{checkpoint}: {doubt.text} (min_match below {_MIN_MATCH} loads it)')
+        report = report._replace(doubt=doubt.text)
+    doubtful = report.doubt or report.missing or report.mismatched or _out_of_place(module, fitted)
     level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
     return report
@@ -243,6 +251,34 @@ def _added(module: nn.Module) -> set[str]:
         if stitched or name.endswith('.conv_offset'):
             added.update(prefix + key for key in part.state_dict())
     return added
+
+
+def _out_of_place(module: nn.Module, fitted: Fitted) -> list[str]:
+    """Gives the names without a place that belong to parts of the module that are filled."""
+    unexpected = fitted.report.unexpected
+    if not hasattr(module, 'group_parts'):
+        parts = tuple(f'{name}.' for name, _ in module.named_children())
+        return [name for name in unexpected if name.startswith(parts)]
+    # Blocks that the net does not have keep the names of a foreign layout: they stand beside some
+    # that it has.
+    renamed = rename_keys(fitted.names, getattr(module, 'accepted_layouts', ()))
+    matched = set(fitted.report.matched)
+    filled = {
+        parent
+        for name in fitted.names
+        if renamed.get(name, name) in matched
+        for parent in _numbered_parents(name)
+    }
+    foreign = [name for name in unexpected if not filled.isdisjoint(_numbered_parents(name))]
+    return [*_in_groups(module, unexpected), *foreign]
+
+
+def _numbered_parents(name: str) -> Iterator[str]:
+    """Gives what a name stands under, as far as that has a number: stages and blocks."""
+    parts = name.split('.')[:-1]
+    for end in range(1, len(parts) + 1):
+        if any(part.isdigit() for part in parts[:end]):
+            yield '.'.join(parts[:end])
 
 
 def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:

@@ -39,6 +39,7 @@ class LoadReport(NamedTuple):
         mismatched: Tensors of another size there: name, size there, size here.
         unexpected: Names that the module has no place for.
         others: Number of tensors of other parts of the model that the weights are from.
+        doubt: Why the maps may be others than those of the model that the weights are from.
     """
 
     module: str
@@ -51,6 +52,7 @@ class LoadReport(NamedTuple):
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     unexpected: tuple[str, ...]
     others: int = 0
+    doubt: str = ''
 
     @property
     def wanted(self) -> int:
@@ -79,6 +81,7 @@ class LoadReport(NamedTuple):
                 f'{len(self.matched)} of {self.wanted} tensors loaded'
                 + (f', {self.others} of other parts left out' if self.others else ''),
                 *(f'  {len(items)} {what}: {listed(items)}' for what, items in lines if items),
+                *([f'  {self.doubt}'] if self.doubt else []),
             ]
         )
 
