@@ -95,9 +95,10 @@ def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ..
     """
     activation = dict(activation='ReLU') if family == 'e' else {}
     large = arch in ('b5', 'b6', 'b7')
+    models = f'efficientnet_{family}*'
     rows = [
-        Published('timm', 'tf_efficientnet_*', 'tf_efficientnet', 'timm', _TENSORFLOW | activation),
-        Published('timm', 'efficientnet_*', 'efficientnet_[bel]', 'timm', _TORCH | activation),
+        Published('timm', f'tf_{models}', 'tf_efficientnet', 'timm', _TENSORFLOW | activation),
+        Published('timm', models, 'efficientnet_[bel]', 'timm', _TORCH | activation),
         Published('mmpretrain', 'efficientnet-b*', r'efficientnet_b\d_3rdparty', None, _TENSORFLOW),
         Published(
             'torchvision',

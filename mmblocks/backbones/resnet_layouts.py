@@ -130,8 +130,8 @@ _STYLES = (
 )
 _OTHER_STEM = Published(
     'timm',
-    'resnet*s and resnet*t',
-    r'resnet\d+(s|t|tn)(?![a-z])',
+    'resnet*t',
+    r'resnet\d+tn?(?![a-z])',
     'timm (deep stem)',
     other='their stems have other widths',
     only_named=True,
@@ -150,7 +150,7 @@ def resnet_published(
         plain_blocks: Whether the blocks are those of a plain ResNet.
     """
     layout = 'timm (deep stem)' if deep_stem else 'torchvision'
-    rows = [*_STYLES, _OTHER_STEM]
+    rows = [*(_STYLES if plain_blocks and not deep_stem else ()), _OTHER_STEM]
     ends = {(False, False): '', (True, True): 'd'}
     # Those that timm has also with a blur or a pooling behind each stride.
     blurred = {'': (18, 50), 'd': (34, 50, 101)}
@@ -159,7 +159,7 @@ def resnet_published(
         rows += [
             Published(
                 'timm',
-                f'resnetaa{depth}{end} and resnetblur{depth}{end}',
+                'resnetaa* and resnetblur*',
                 'resnet(aa|blur)',
                 layout,
                 other='they blur or pool behind each stride',

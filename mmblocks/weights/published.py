@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
@@ -233,21 +233,17 @@ def model_names(source: str) -> Iterator[str]:
     yield from (re.sub('[-/]', '_', name.lower()) for name in names)
 
 
-def libraries_needs(
-    net: nn.Module, published: Iterable[Published], library: str
-) -> list[tuple[str, str]]:
-    """Lists what a library's models need that a net does not have.
+def unmet_needs(net: nn.Module) -> list[tuple[Published, str]]:
+    """Lists the models whose weights need what a net does not have.
 
     Args:
         net: The net.
-        published: What there is for it.
-        library: The library.
 
     Returns:
-        Models, and the arguments to write for them.
+        Models, and the arguments to write for them; models that are other nets are left out.
     """
     return [
-        (row.models, row.to_write(net))
-        for row in published
-        if row.library == library and not row.other and not row.fits(net)
+        (row, row.to_write(net))
+        for row in getattr(net, 'published', ())
+        if not row.other and not row.fits(net)
     ]

@@ -6,7 +6,6 @@ import random
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import MMLogger
 from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
@@ -117,6 +116,41 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
         started(saved(tmp_path, dict(a=torch.ones(1))))
 
 
+@pytest.mark.parametrize(
+    ('library', 'name'),
+    [
+        ('ultralytics', 'model.0.conv.weight'),
+        ('ultralytics', 'model.model.2.cv1.conv.weight'),
+        ('ultralytics', 'model.22.dfl.conv.weight'),
+        ('mmyolo', 'backbone.stage4.2.conv1.conv.weight'),
+        ('mmyolo', 'stage1.0.rbr_dense.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.block.0.rbr_1x1.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.blocks.0.0.conv.weight'),
+        ('mmyolo', 'backbone.stem.rbr_dense.conv.weight'),
+        ('mmyolo', 'neck.top_down_layers.0.main_conv.conv.weight'),
+        ('mmyolo', 'bbox_head.head_module.cls_preds.0.2.weight'),
+    ],
+)
+def test_names_of_libraries_with_other_nets_are_named(library, name, tmp_path):
+    path = saved(tmp_path, {name: torch.ones(1)})
+    expected = rf"Its names are {library}'s \({name}\), those of a net that mmblocks does not have$"
+    for net, options in ((ResNet, TINY), (CSPDarknet, dict(widen_factor=0.125))):
+        with pytest.raises(UserError, match=expected):
+            started(path, net, options)
+
+
+def test_names_of_mmyolo_are_told_from_mmdets_that_they_begin_as(tmp_path):
+    options = dict(deepen_factor=0.33, widen_factor=0.125)
+    names = CSPDarknet(**options).state_dict()
+    # Its stem is a plain convolution, and its pooling stands at the very end.
+    theirs = {
+        name.replace('stem.conv.', 'stem.').replace('stage4.1.', 'stage4.2.'): value
+        for name, value in names.items()
+    }
+    with pytest.raises(UserError, match=r"Its names are mmyolo's \(stem\.conv\.weight, "):
+        started(saved(tmp_path, under('backbone.', theirs)), CSPDarknet, options)
+
+
 def test_the_same_net_of_another_size_is_an_error(weights, tmp_path):
     path = saved(tmp_path, weights)
     expected = r'are those of ResNet .*another size or variant of it \(conv1\.weight is \(8, 3'
@@ -169,7 +203,8 @@ def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
 
 def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
     theirs = peer('timm').create_model('legacy_seresnet18')
-    with pytest.raises(UserError, match=r'net\.pth: these are weights of timm \(legacy\)'):
+    expected = r'net\.pth: these are weights of timm \(legacy\): .* differ; SENet takes them'
+    with pytest.raises(UserError, match=expected):
         started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
 
 
@@ -283,16 +318,6 @@ def test_other_initialisation_fills_what_the_weights_lack(weights, tmp_path):
 
 def random_parts(caplog):
     return [record.message for record in caplog.records if 'stays random' in record.message]
-
-
-@pytest.fixture
-def log(caplog):
-    """What mmengine's logger says; it does not hand it on by itself."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights, tmp_path, log):
