@@ -220,6 +220,27 @@ def test_min_match_says_how_much_is_enough(weights, tmp_path):
             started(path, min_match=wrong)
 
 
+def test_min_match_can_ask_for_all(weights, tmp_path):
+    del weights['layer4.1.conv2.weight']
+    path = saved(tmp_path, weights)
+    assert started(path).load_reports[0].share == 0.99
+    started(path, min_match=0.99)
+    with pytest.raises(UserError, match=r'only 99 of 100 tensors .*\(99%; min_match=1\)'):
+        started(path, min_match=1)
+
+
+def test_with_a_low_min_match_few_tensors_are_found_under_their_prefix(weights, tmp_path):
+    few = {k: v for k, v in weights.items() if k.startswith(('conv1', 'bn1', 'layer1'))}
+    path = saved(tmp_path, under('student.', few) | HEAD)
+    with pytest.raises(UserError, match=r'only 0 of 100 tensors'):
+        started(path)
+    report = started(path, min_match=0.2).load_reports[0]
+    assert (report.prefix, len(report.matched), report.others) == ('student.', 25, len(HEAD))
+    with pytest.raises(UserError, match=r'only 25 of 100 tensors .*\(25%; min_match=0\.3\)'):
+        started(path, min_match=0.3, prefix='student')
+    assert started(path, min_match=0, prefix='neck').load_reports[0].matched == ()
+
+
 @pytest.mark.parametrize('in_channels', [1, 2, 4, 6])
 def test_the_stem_is_fitted_to_other_images_only_when_asked_to(in_channels, weights, tmp_path):
     path = saved(tmp_path, weights)
