@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmblocks.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.leftovers import out_of_place
 from mmblocks.weights.published import doubt_about
 from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
@@ -71,7 +72,12 @@ def load_pretrained(
         if doubt.certain and min_match >= _MIN_MATCH:
             raise UserError(f'{checkpoint}: {doubt.text} (min_match below {_MIN_MATCH} loads it)')
         report = report._replace(doubt=doubt.text)
-    doubtful = report.doubt or report.missing or report.mismatched or _out_of_place(module, fitted)
+    doubtful = (
+        report.doubt
+        or report.missing
+        or report.mismatched
+        or out_of_place(module, fitted.names, report)
+    )
     level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
     return report
@@ -251,44 +257,6 @@ def _added(module: nn.Module) -> set[str]:
         if stitched or name.endswith('.conv_offset'):
             added.update(prefix + key for key in part.state_dict())
     return added
-
-
-def _out_of_place(module: nn.Module, fitted: Fitted) -> list[str]:
-    """Gives the names without a place that belong to parts of the module that are filled."""
-    unexpected = fitted.report.unexpected
-    if not hasattr(module, 'group_parts'):
-        parts = tuple(f'{name}.' for name, _ in module.named_children())
-        return [name for name in unexpected if name.startswith(parts)]
-    # Blocks that the net does not have keep the names of a foreign layout: they stand beside some
-    # that it has.
-    renamed = rename_keys(fitted.names, getattr(module, 'accepted_layouts', ()))
-    matched = set(fitted.report.matched)
-    filled = {
-        parent
-        for name in fitted.names
-        if renamed.get(name, name) in matched
-        for parent in _numbered_parents(name)
-    }
-    foreign = [name for name in unexpected if not filled.isdisjoint(_numbered_parents(name))]
-    return [*_in_groups(module, unexpected), *foreign]
-
-
-def _numbered_parents(name: str) -> Iterator[str]:
-    """Gives what a name stands under, as far as that has a number: stages and blocks."""
-    parts = name.split('.')[:-1]
-    for end in range(1, len(parts) + 1):
-        if any(part.isdigit() for part in parts[:end]):
-            yield '.'.join(parts[:end])
-
-
-def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Gives those of some names that are of groups of the net, but not of layers replaced there."""
-    replaced = tuple(
-        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
-    )
-    groups = module.group_parts().values() if hasattr(module, 'group_parts') else ()
-    parts = tuple(f'{part}.' for names in groups for part in names)
-    return [name for name in names if name.startswith(parts) and not name.startswith(replaced)]
 
 
 def _check(
