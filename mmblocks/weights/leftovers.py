@@ -33,8 +33,16 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
         if renamed.get(name, name) in matched
         for parent in _numbered_parents(name)
     }
-    foreign = [name for name in report.unexpected if not filled.isdisjoint(_numbered_parents(name))]
-    return [*_in_groups(module, report.unexpected), *foreign]
+    parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
+    replaced = tuple(
+        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
+    )
+    return [
+        name
+        for name in report.unexpected
+        if not name.startswith(replaced)
+        and (name.startswith(parts) or not filled.isdisjoint(_numbered_parents(name)))
+    ]
 
 
 def _numbered_parents(name: str) -> Iterator[str]:
@@ -43,12 +51,3 @@ def _numbered_parents(name: str) -> Iterator[str]:
     for end in range(1, len(parts) + 1):
         if any(part.isdigit() for part in parts[:end]):
             yield '.'.join(parts[:end])
-
-
-def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Gives those of some names that are of groups of the net, but not of layers replaced there."""
-    replaced = tuple(
-        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
-    )
-    parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
-    return [name for name in names if name.startswith(parts) and not name.startswith(replaced)]

@@ -45,6 +45,11 @@ def assert_filled(module, state_dict):
     assert module.load_reports[0].share == 1
 
 
+def level_of_the_report(log):
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    return record.levelno
+
+
 HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias': torch.ones(2)}
 
 
@@ -59,6 +64,11 @@ HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias
         lambda w: under('module.backbone.', w) | HEAD,
         lambda w: dict(model=under('model.', w)),
         lambda w: dict(model=under('backbone.bottom_up.', w)),
+        lambda w: under('detector.student.backbone.body.', w),
+        # A copy beside them is not meant.
+        lambda w: w | under('ema.', {k: 0 * v for k, v in w.items()}),
+        lambda w: w | dict(epoch=3),
+        lambda w: {k: v for k, v in w.items() if 'num_batches' not in k},
         lambda w: dict(state_dict_ema=w, state_dict={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=w, model={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=dict(module=w, updates=9), model={k: 0 * v for k, v in w.items()}),
@@ -85,6 +95,9 @@ def test_a_prefix_can_be_given_and_is_then_the_only_one(weights, tmp_path):
         started(path)
     with pytest.raises(UserError, match=r"begins with prefix='neck\.'; they begin with student\."):
         started(path, prefix='neck.')
+    path = saved(tmp_path, under('ema.', weights) | two | under('backbone.', two))
+    assert_filled(started(path, prefix='ema'), weights)
+    assert_filled(started(path, prefix=''), two)
 
 
 @pytest.mark.parametrize('prefix', ['backbone', 'backbone.', 'module.backbone.'])
@@ -175,15 +188,39 @@ def test_a_stage_without_any_weights_is_an_error_unless_min_match_is_lowered(tmp
 )
 def test_weights_of_another_variant_are_a_warning(net, options, tmp_path, log):
     started(saved(tmp_path, randomise(net(**options)).state_dict()))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.WARNING
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_what_is_missing_is_a_warning(weights, tmp_path, log):
+    del weights['layer4.1.conv2.weight']
+    started(saved(tmp_path, weights))
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_layers_that_the_config_puts_in_place_of_others_are_no_matter_of_doubt(
+    weights, tmp_path, log
+):
+    swap = dict(type='mmblocks.AKConv', num_points=5, stages=[False, True, False, False])
+    net = started(saved(tmp_path, weights), options=dict(TINY, conv_cfg=swap), min_match=1)
+    assert 'layer2.0.conv1.weight' in net.load_reports[0].unexpected
+    assert all(name.startswith('layer2.') for name in net.load_reports[0].added)
+    assert level_of_the_report(log) == logging.INFO
+
+
+def test_offsets_of_deformable_convolutions_are_initialised_and_not_missed(weights, tmp_path, log):
+    dcn = dict(type='mmblocks.ModulatedDeformConv2dPack', deform_groups=1)
+    options = dict(TINY, dcn=dcn, stage_with_dcn=(False, True, True, True))
+    net = started(saved(tmp_path, weights), options=options, min_match=1)
+    added = net.load_reports[0].added
+    assert added
+    assert all('.conv_offset.' in name for name in added)
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_weights_of_more_stages_or_with_a_head_are_none(weights, tmp_path, log):
     path = saved(tmp_path, weights | {'fc.weight': torch.ones(10, 64)})
     started(path, options=dict(TINY, out_indices=(0, 1, 2)))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.INFO
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_a_classifier_of_other_classes_is_no_matter_of_min_match(tmp_path, log):
@@ -204,8 +241,10 @@ def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
 def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
     theirs = peer('timm').create_model('legacy_seresnet18')
     expected = r'net\.pth: these are weights of timm \(legacy\): .* differ; SENet takes them'
-    with pytest.raises(UserError, match=expected):
-        started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
+    for prefix in ('', 'model.backbone.'):
+        path = saved(tmp_path, under(prefix, theirs.state_dict()))
+        with pytest.raises(UserError, match=expected):
+            started(path, SEResNet, dict(depth=18))
 
 
 def test_min_match_says_how_much_is_enough(weights, tmp_path):
@@ -213,6 +252,8 @@ def test_min_match_says_how_much_is_enough(weights, tmp_path):
     path = saved(tmp_path, half)
     with pytest.raises(UserError, match=r'only 50 of 100 tensors .*\(50%; min_match=0\.9\)'):
         started(path)
+    with pytest.raises(UserError, match=r'only 50 of 100 tensors .* are those of ResNet'):
+        started(saved(tmp_path, under('backbone.', half), 'detector.pth'))
     module = started(path, min_match=0.5)
     assert len(module.load_reports[0].missing) == 50
     for wrong in (-0.1, 1.1):
