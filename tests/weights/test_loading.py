@@ -322,6 +322,14 @@ def test_weights_for_grey_images_are_not_taken_for_others_by_themselves(tmp_path
         started(path)
 
 
+def test_only_kernels_of_few_channels_see_images(tmp_path):
+    path = saved(tmp_path, ResNet(**TINY, in_channels=6).state_dict())
+    report = started(path, options=dict(TINY, in_channels=5)).load_reports[0]
+    assert report.mismatched == (('conv1.weight', (8, 6, 7, 7), (8, 5, 7, 7)),)
+    with pytest.raises(UserError, match='adapt_input=True has no effect'):
+        started(path, options=dict(TINY, in_channels=5), adapt_input=True)
+
+
 def test_asking_to_fit_what_fits_is_an_error(weights, tmp_path):
     with pytest.raises(UserError, match='adapt_input=True has no effect'):
         started(saved(tmp_path, weights), adapt_input=True)
