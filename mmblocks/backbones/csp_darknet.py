@@ -16,6 +16,7 @@ from mmblocks.layers.checks import check_arguments, check_choice, is_count
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
+from mmblocks.weights.published import Published
 
 
 class _Stage(NamedTuple):
@@ -81,6 +82,9 @@ class CSPDarknet(BaseBackbone):
     """
 
     default_init_cfg = DEPTHWISE_INIT_CFG
+    published = (
+        Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, dict(eps=1e-3)),
+    )
     blocks: ClassVar[dict[str, type[nn.Module]]] = {'C3': C3, 'C2f': C2f}
     arch_settings: ClassVar[dict[str, tuple[_Stage, ...]]] = {
         'P5': (

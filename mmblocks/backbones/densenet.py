@@ -207,6 +207,11 @@ def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]
     return (
         *whole,
         Layout(
+            'timm (deep stem)',
+            r'features\.conv1\.',
+            refused='stem and strides are others there, so the outputs would differ',
+        ),
+        Layout(
             'old torchvision',
             old,
             ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),

@@ -14,7 +14,10 @@ from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
 from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.efficientnet_layouts import efficientnet_layouts
+from mmblocks.backbones.efficientnet_layouts import (
+    efficientnet_layouts,
+    efficientnet_published,
+)
 from mmblocks.backbones.mobilenet_layouts import BlockNames
 from mmblocks.layers.checks import check_arguments, is_number
 from mmblocks.layers.conv_module import ConvModule
@@ -218,6 +221,8 @@ class EfficientNet(BaseBackbone):
                 inverted, fused, len(stages), blocks[-1].group + 1, with_classifier=num_classes > 0
             ),
         )
+        name = arch if isinstance(arch, str) else None
+        self.published = efficientnet_published(name, settings.family)
 
     @classmethod
     def _settings(cls, arch: str | Mapping[str, Any]) -> _Arch:

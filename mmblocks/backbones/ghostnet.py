@@ -19,6 +19,14 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout, accept_layouts
 
 _CLASSIFIER = r'(conv_head|classifier)\.'
+_LAYOUTS = (
+    Layout(
+        'GhostNetV2 or V3',
+        r'blocks\.\d+\.\d+\.ghost1\.(short_conv|\w+_rpr_)',
+        refused='its ghost modules have further branches, so the outputs would differ',
+    ),
+    Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
+)
 
 
 class _Block(NamedTuple):
@@ -102,7 +110,7 @@ class GhostNet(BaseBackbone):
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))
-        accept_layouts(self, [Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),))])
+        accept_layouts(self, _LAYOUTS)
 
     def _groups(
         self,

@@ -14,6 +14,7 @@ from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
+from mmblocks.weights.published import Published
 from mmblocks.weights.renaming import Layout, accept_layouts
 
 
@@ -101,6 +102,9 @@ class GoogLeNet(BaseBackbone):
         1
     """
 
+    published = (
+        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
+    )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
         _Block('3a', 64, 96, 128, 16, 32, 32, pool_size=3),

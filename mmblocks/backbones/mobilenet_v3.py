@@ -11,7 +11,11 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v3_layouts
+from mmblocks.backbones.mobilenet_layouts import (
+    MOBILENET_V3_PUBLISHED,
+    BlockNames,
+    mobilenet_v3_layouts,
+)
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
@@ -95,8 +99,8 @@ class MobileNetV3(BaseBackbone):
     stem ``layer0`` to the 1x1 convolution behind the last block. Weights of torchvision and timm
     load as they are. The default ``norm_cfg`` is that of torchvision's weights and of
     mmpretrain's large and small ones; all others, timm's too, need ``dict(type='BN')`` for the
-    same maps. timm's ``tf_`` weights pad differently and never give them. Parts behind the last
-    output are not built.
+    same maps, and timm's ``tf_mobilenetv3_*`` ``conv_cfg=dict(type='mmblocks.Conv2dSamePadding')``.
+    Parts behind the last output are not built.
 
     Args:
         arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
@@ -129,6 +133,7 @@ class MobileNetV3(BaseBackbone):
     """
 
     default_init_cfg = DEPTHWISE_INIT_CFG
+    published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16
     se_cfg: ClassVar[dict] = dict(ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid)))
     arch_settings: ClassVar[dict[str, _Arch]] = {

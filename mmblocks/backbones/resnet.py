@@ -13,7 +13,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.backbones.resnet_layouts import resnet_layouts
+from mmblocks.backbones.resnet_layouts import resnet_layouts, resnet_published
 from mmblocks.layers.checks import (
     COUNT,
     Accepted,
@@ -179,7 +179,12 @@ class ResNet(BaseBackbone):
                 drop_path_rates=_rising(drop_path_rate, sum(stage_blocks)),
             )
         )
-        accept_layouts(self, resnet_layouts(strides, avg_down))
+        own_options = self.block_options(base_channels)
+        accept_layouts(self, resnet_layouts(strides, avg_down, with_se='se_ratio' in own_options))
+        if base_channels == 64:
+            self.published = resnet_published(
+                depth, deep_stem, avg_down, plain_blocks=not own_options
+            )
 
     def block_options(self, planes: int) -> dict[str, Any]:
         """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from mmblocks.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.leftovers import out_of_place
+from mmblocks.weights.published import doubt_about
 from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
 from mmblocks.weights.values import checked_values
@@ -54,8 +56,10 @@ def load_pretrained(
         What was loaded.
 
     Raises:
-        UserError: The checkpoint cannot be read, too little of it fits, or a tensor holds what the
-            module cannot compute with: NaN, infinity, negative variances, integers for floats.
+        UserError: The checkpoint cannot be read, too little of it fits, a tensor holds what the
+            module cannot compute with (NaN, infinity, negative variances, integers for floats), or
+            it is known to be of models that give other maps than this net; the last is passed over
+            where ``min_match`` is lowered.
 
     Example:
         >>> from mmblocks import ResNet
@@ -67,10 +71,19 @@ def load_pretrained(
         raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
     guard_loaders()
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
-    report = fit_weights(
-        module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite
-    ).report
-    doubtful = report.missing or report.mismatched or _in_groups(module, report.unexpected)
+    fitted = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite)
+    report = fitted.report
+    doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.layout)
+    if doubt is not None:
+        if doubt.certain and min_match >= _MIN_MATCH:
+            raise UserError(f'{checkpoint}: {doubt.text} (min_match below {_MIN_MATCH} loads it)')
+        report = report._replace(doubt=doubt.text)
+    doubtful = (
+        report.doubt
+        or report.missing
+        or report.mismatched
+        or out_of_place(module, fitted.names, report)
+    )
     level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
     return report
@@ -260,16 +273,6 @@ def _added(module: nn.Module) -> set[str]:
         if stitched or name.endswith('.conv_offset'):
             added.update(prefix + key for key in part.state_dict())
     return added
-
-
-def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Gives those of some names that are of groups of the net, but not of layers replaced there."""
-    replaced = tuple(
-        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
-    )
-    groups = module.group_parts().values() if hasattr(module, 'group_parts') else ()
-    parts = tuple(f'{part}.' for names in groups for part in names)
-    return [name for name in names if name.startswith(parts) and not name.startswith(replaced)]
 
 
 def _check(

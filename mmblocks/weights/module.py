@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
@@ -11,6 +12,7 @@ from mmengine.model.weight_init import PretrainedInit, update_init_info
 
 from mmblocks.weights.loading import load_pretrained
 from mmblocks.weights.own_init import own_values, start_own_layers
+from mmblocks.weights.published import Published
 
 _PRETRAINED = ('Pretrained', 'PretrainedInit', 'mmengine.Pretrained', PretrainedInit)
 _OPTIONS = tuple(inspect.signature(load_pretrained).parameters)[1:]
@@ -29,6 +31,8 @@ class WeightedModule(BaseModule):
 
     Attributes:
         load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
+        published: What the weights that libraries publish for this net need that stands in no
+            checkpoint.
 
     Raises:
         ValueError: A ``Pretrained`` entry has an option that there is not, or lacks
@@ -37,6 +41,7 @@ class WeightedModule(BaseModule):
 
     # What initialises the tensors that the weights do not have.
     default_init_cfg: ClassVar[dict | list[dict] | None] = None
+    published: Sequence[Published] = ()
 
     def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(copy.deepcopy(init_cfg))

@@ -439,3 +439,14 @@ def test_a_kill_while_writing_leaves_the_old_file(name, tmp_path):
     assert torch.equal(read_checkpoint(str(tmp_path / name))['weight'], torch.ones(2))
     remove_parts(tmp_path)
     assert not list(tmp_path.glob('.*.part'))
+
+
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one_to_its_end(name, tmp_path):
+    path = save_weights({'weight': torch.ones(2)}, tmp_path / name)
+    before = path.read_bytes()
+    with path.open('rb') as old:
+        save_weights({'weight': torch.zeros(200)}, path, force=True)
+        assert old.read() == before
+    assert torch.equal(read_checkpoint(str(path))['weight'], torch.zeros(200))
+    assert list(tmp_path.iterdir()) == [path]

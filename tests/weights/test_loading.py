@@ -46,6 +46,11 @@ def assert_filled(module, state_dict):
     assert module.load_reports[0].share == 1
 
 
+def level_of_the_report(log):
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    return record.levelno
+
+
 HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias': torch.ones(2)}
 
 
@@ -60,6 +65,11 @@ HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias
         lambda w: under('module.backbone.', w) | HEAD,
         lambda w: dict(model=under('model.', w)),
         lambda w: dict(model=under('backbone.bottom_up.', w)),
+        lambda w: under('detector.student.backbone.body.', w),
+        # A copy beside them is not meant.
+        lambda w: w | under('ema.', {k: 0 * v for k, v in w.items()}),
+        lambda w: w | dict(epoch=3),
+        lambda w: {k: v for k, v in w.items() if 'num_batches' not in k},
         lambda w: dict(state_dict_ema=w, state_dict={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=w, model={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=dict(module=w, updates=9), model={k: 0 * v for k, v in w.items()}),
@@ -86,6 +96,9 @@ def test_a_prefix_can_be_given_and_is_then_the_only_one(weights, tmp_path):
         started(path)
     with pytest.raises(UserError, match=r"begins with prefix='neck\.'; they begin with student\."):
         started(path, prefix='neck.')
+    path = saved(tmp_path, under('ema.', weights) | two | under('backbone.', two))
+    assert_filled(started(path, prefix='ema'), weights)
+    assert_filled(started(path, prefix=''), two)
 
 
 @pytest.mark.parametrize('prefix', ['backbone', 'backbone.', 'module.backbone.'])
@@ -117,6 +130,41 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
         started(saved(tmp_path, dict(a=torch.ones(1))))
 
 
+@pytest.mark.parametrize(
+    ('library', 'name'),
+    [
+        ('ultralytics', 'model.0.conv.weight'),
+        ('ultralytics', 'model.model.2.cv1.conv.weight'),
+        ('ultralytics', 'model.22.dfl.conv.weight'),
+        ('mmyolo', 'backbone.stage4.2.conv1.conv.weight'),
+        ('mmyolo', 'stage1.0.rbr_dense.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.block.0.rbr_1x1.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.blocks.0.0.conv.weight'),
+        ('mmyolo', 'backbone.stem.rbr_dense.conv.weight'),
+        ('mmyolo', 'neck.top_down_layers.0.main_conv.conv.weight'),
+        ('mmyolo', 'bbox_head.head_module.cls_preds.0.2.weight'),
+    ],
+)
+def test_names_of_libraries_with_other_nets_are_named(library, name, tmp_path):
+    path = saved(tmp_path, {name: torch.ones(1)})
+    expected = rf"Its names are {library}'s \({name}\), those of a net that mmblocks does not have$"
+    for net, options in ((ResNet, TINY), (CSPDarknet, dict(widen_factor=0.125))):
+        with pytest.raises(UserError, match=expected):
+            started(path, net, options)
+
+
+def test_names_of_mmyolo_are_told_from_mmdets_that_they_begin_as(tmp_path):
+    options = dict(deepen_factor=0.33, widen_factor=0.125)
+    names = CSPDarknet(**options).state_dict()
+    # Its stem is a plain convolution, and its pooling stands at the very end.
+    theirs = {
+        name.replace('stem.conv.', 'stem.').replace('stage4.1.', 'stage4.2.'): value
+        for name, value in names.items()
+    }
+    with pytest.raises(UserError, match=r"Its names are mmyolo's \(stem\.conv\.weight, "):
+        started(saved(tmp_path, under('backbone.', theirs)), CSPDarknet, options)
+
+
 def test_the_same_net_of_another_size_is_an_error(weights, tmp_path):
     path = saved(tmp_path, weights)
     expected = r'are those of ResNet .*another size or variant of it \(conv1\.weight is \(8, 3'
@@ -141,15 +189,39 @@ def test_a_stage_without_any_weights_is_an_error_unless_min_match_is_lowered(tmp
 )
 def test_weights_of_another_variant_are_a_warning(net, options, tmp_path, log):
     started(saved(tmp_path, randomise(net(**options)).state_dict()))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.WARNING
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_what_is_missing_is_a_warning(weights, tmp_path, log):
+    del weights['layer4.1.conv2.weight']
+    started(saved(tmp_path, weights))
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_layers_that_the_config_puts_in_place_of_others_are_no_matter_of_doubt(
+    weights, tmp_path, log
+):
+    swap = dict(type='mmblocks.AKConv', num_points=5, stages=[False, True, False, False])
+    net = started(saved(tmp_path, weights), options=dict(TINY, conv_cfg=swap), min_match=1)
+    assert 'layer2.0.conv1.weight' in net.load_reports[0].unexpected
+    assert all(name.startswith('layer2.') for name in net.load_reports[0].added)
+    assert level_of_the_report(log) == logging.INFO
+
+
+def test_offsets_of_deformable_convolutions_are_initialised_and_not_missed(weights, tmp_path, log):
+    dcn = dict(type='mmblocks.ModulatedDeformConv2dPack', deform_groups=1)
+    options = dict(TINY, dcn=dcn, stage_with_dcn=(False, True, True, True))
+    net = started(saved(tmp_path, weights), options=options, min_match=1)
+    added = net.load_reports[0].added
+    assert added
+    assert all('.conv_offset.' in name for name in added)
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_weights_of_more_stages_or_with_a_head_are_none(weights, tmp_path, log):
     path = saved(tmp_path, weights | {'fc.weight': torch.ones(10, 64)})
     started(path, options=dict(TINY, out_indices=(0, 1, 2)))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.INFO
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_a_classifier_of_other_classes_is_no_matter_of_min_match(tmp_path, log):
@@ -169,8 +241,11 @@ def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
 
 def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
     theirs = peer('timm').create_model('legacy_seresnet18')
-    with pytest.raises(UserError, match=r'net\.pth: these are weights of timm \(legacy\)'):
-        started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
+    expected = r'net\.pth: these are weights of timm \(legacy\): .* differ; SENet takes them'
+    for prefix in ('', 'model.backbone.'):
+        path = saved(tmp_path, under(prefix, theirs.state_dict()))
+        with pytest.raises(UserError, match=expected):
+            started(path, SEResNet, dict(depth=18))
 
 
 @pytest.mark.parametrize('name', ['group{0}.blocks{1}.attn.weight', 'res2.{0}.conv{1}.weight'])
@@ -193,11 +268,34 @@ def test_min_match_says_how_much_is_enough(weights, tmp_path):
     path = saved(tmp_path, half)
     with pytest.raises(UserError, match=r'only 50 of 100 tensors .*\(50%; min_match=0\.9\)'):
         started(path)
+    with pytest.raises(UserError, match=r'only 50 of 100 tensors .* are those of ResNet'):
+        started(saved(tmp_path, under('backbone.', half), 'detector.pth'))
     module = started(path, min_match=0.5)
     assert len(module.load_reports[0].missing) == 50
     for wrong in (-0.1, 1.1):
         with pytest.raises(ValueError, match='min_match='):
             started(path, min_match=wrong)
+
+
+def test_min_match_can_ask_for_all(weights, tmp_path):
+    del weights['layer4.1.conv2.weight']
+    path = saved(tmp_path, weights)
+    assert started(path).load_reports[0].share == 0.99
+    started(path, min_match=0.99)
+    with pytest.raises(UserError, match=r'only 99 of 100 tensors .*\(99%; min_match=1\)'):
+        started(path, min_match=1)
+
+
+def test_with_a_low_min_match_few_tensors_are_found_under_their_prefix(weights, tmp_path):
+    few = {k: v for k, v in weights.items() if k.startswith(('conv1', 'bn1', 'layer1'))}
+    path = saved(tmp_path, under('student.', few) | HEAD)
+    with pytest.raises(UserError, match=r'only 0 of 100 tensors'):
+        started(path)
+    report = started(path, min_match=0.2).load_reports[0]
+    assert (report.prefix, len(report.matched), report.others) == ('student.', 25, len(HEAD))
+    with pytest.raises(UserError, match=r'only 25 of 100 tensors .*\(25%; min_match=0\.3\)'):
+        started(path, min_match=0.3, prefix='student')
+    assert started(path, min_match=0, prefix='neck').load_reports[0].matched == ()
 
 
 @pytest.mark.parametrize('in_channels', [1, 2, 4, 6])
@@ -238,6 +336,14 @@ def test_weights_for_grey_images_are_not_taken_for_others_by_themselves(tmp_path
     path = saved(tmp_path, ResNet(**TINY, in_channels=1).state_dict())
     with pytest.raises(UserError, match=r'for images of other channels \(conv1.*\(8, 1, 7, 7\)'):
         started(path)
+
+
+def test_only_kernels_of_few_channels_see_images(tmp_path):
+    path = saved(tmp_path, ResNet(**TINY, in_channels=6).state_dict())
+    report = started(path, options=dict(TINY, in_channels=5)).load_reports[0]
+    assert report.mismatched == (('conv1.weight', (8, 6, 7, 7), (8, 5, 7, 7)),)
+    with pytest.raises(UserError, match='adapt_input=True has no effect'):
+        started(path, options=dict(TINY, in_channels=5), adapt_input=True)
 
 
 def test_asking_to_fit_what_fits_is_an_error(weights, tmp_path):
