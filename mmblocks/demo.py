@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from rich.console import Console
 
@@ -26,6 +26,8 @@ from mmblocks.engine import (
     prepare,
     read_checkpoint,
 )
+from mmblocks.errors import tool_parser
+from mmblocks.key_values import KeyValues
 from mmblocks.visualization import (
     ProgressHook,
     bbox_scores,
@@ -41,15 +43,15 @@ METRICS = 'metrics.json'
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train a small detector on generated scenes of digits and show what it finds. '
+    parser = tool_parser(
+        'Train a small detector on generated scenes of digits and show what it finds. '
         'Run again, it reuses what is there and goes on with what was interrupted.'
     )
     parser.add_argument('--config', default=CONFIG, help='config of a detector of digits')
     parser.add_argument('--work-dir', help='default: work_dirs/demo/<config name>')
     parser.add_argument('--retrain', action='store_true', help='train anew')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
+        '--cfg-options', nargs='+', action=KeyValues, metavar='KEY=VALUE', help='change the config'
     )
     settings = DigitsSettings()
     parser.add_argument('--train-scenes', type=int, default=settings.train_scenes, metavar='N')

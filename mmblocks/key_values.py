@@ -13,7 +13,11 @@ class KeyValues(DictAction):
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
         """Takes the pairs of a command line."""
+        flag, pairs = self.option_strings[0], args[1]
+        if any('dict(' in pair or '={' in pair for pair in pairs):
+            parser.error(f'{flag} takes no dicts: write KEY.a=1 for KEY=dict(a=1), not {pairs}')
         try:
             super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'{self.option_strings[0]} takes KEY=VALUE pairs, not {args[1]}')
+        # MMEngine looks for the end of a bracket that does not close again and again.
+        except (ValueError, AssertionError, RecursionError):
+            parser.error(f'{flag} takes KEY=VALUE pairs, not {pairs}')

@@ -5,24 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 
 from mmblocks.engine.config import load_config
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
-from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
-from mmblocks.errors import UserError, command, note, warn
-
-
-class _Options(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'--cfg-options takes KEY=VALUE pairs, not {args[1]}')
+from mmblocks.engine.runner import build_runner, prepare
+from mmblocks.errors import UserError, command, note, tool_parser, warn
+from mmblocks.key_values import KeyValues
 
 
 @command
@@ -90,7 +80,7 @@ def test() -> None:
 
 def _parser(description: str) -> argparse.ArgumentParser:
     """The arguments that training and testing share."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = tool_parser(description)
     parser.add_argument('config', help='config file, or package::path such as mmdet::ssd/...py')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; default ./work_dirs/<config name>'
@@ -98,7 +88,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1',
     )
@@ -126,17 +116,13 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
         raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
     setup_cache_size_limit_of_dynamo()
     runner = build_runner(cfg, task)
-    try:
-        if task == 'train':
-            runner.train()
-        else:
-            if out is not None:
-                runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-            if not runner.test():
-                warn('there is no metric: nothing was detected, or the evaluator gives none')
-    except (KeyError, TypeError) as error:
-        raise_if_misconfigured(error)
-        raise
+    if task == 'train':
+        runner.train()
+        return
+    if out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    if not runner.test():
+        warn('there is no metric: nothing was detected, or the evaluator gives none')
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmblocks.engine import UserError, command
-from mmblocks.errors import note, warn
+from mmblocks.errors import note, tool_parser, warn
 from mmblocks.key_values import KeyValues
 
 from .swap import swap_backbone
@@ -41,9 +41,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Write a config that inherits from another one and swaps its backbone.'
-    )
+    parser = tool_parser('Write a config that inherits from another one and swaps its backbone.')
     parser.add_argument('base', help='config of mmdet: a path, or mmdet::retinanet/...py')
     parser.add_argument(
         '--backbone', required=True, metavar='NAME', help='backbone, such as mmblocks.MobileNetV3'

@@ -1,5 +1,6 @@
 """tools/train.py as a user runs it."""
 
+import builtins
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from mmblocks.engine import end_process_group
 from tests.engine.tiny_run import EPOCHS, ROOT, environment, shell, tool, torchrun, trained
 
 HOOKS = """
+import builtins
 import os
 import time
 from mmengine.hooks import Hook
@@ -32,6 +34,22 @@ class Wait(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         open('training', 'w').close()
         time.sleep(0.2)
+"""
+
+
+BUG = """
+import builtins
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module(force=True)
+class Bug(Hook):
+    def __init__(self, error):
+        self.error = error
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        raise getattr(builtins, self.error)('a slip of its author')
 """
 
 
@@ -144,11 +162,16 @@ def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
 
 
 def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
-    options = f'load_from={checkpoint}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    content = torch.load(checkpoint, weights_only=False)
+    for name in ('weight', 'bias'):  # of a detector of three classes
+        values = content['state_dict'][f'bbox_head.retina_cls.{name}']
+        content['state_dict'][f'bbox_head.retina_cls.{name}'] = torch.cat([values, values[:1]])
+    torch.save(content, folder / 'three.pth')
+    options = 'load_from=three.pth', 'train_cfg.max_epochs=1'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 0, outcome.out[-2000:]
     assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
-    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [2,' in outcome.err
+    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [3,' in outcome.err
 
 
 def test_fine_tuning_from_what_does_not_fit_at_all_is_refused(folder):
@@ -184,6 +207,14 @@ def test_averaged_weights_train_and_resume(folder):
         (['tiny.py', '--launcher', 'pytorch'], '--launcher pytorch needs torchrun'),
         (['tiny.py', '--auto-scale-lr'], '--auto-scale-lr needs auto_scale_lr.enable'),
         (['tiny.py', '--cfg-options', 'lr'], "--cfg-options takes KEY=VALUE pairs, not ['lr']"),
+        (
+            ['tiny.py', '--cfg-options', 'model=dict(type=X)'],
+            'and KEY.a=1 instead of KEY=dict(a=1)',
+        ),
+        (['tiny.py', '--work-dir', 'tiny.py'], 'work_dir=tiny.py cannot be written: File exists'),
+        (['tiny.py', '--work-dir', 'tiny.py/a'], 'tiny.py/a cannot be written: Not a directory'),
+        (['tiny.py', '--wrok-dir', 'a'], 'unrecognized arguments: --wrok-dir a'),
+        (['tiny.py', '--cfg-options', 'work_dir=5'], 'work_dir=5: must be a path'),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatch):
@@ -195,8 +226,25 @@ def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatc
 
 
 def test_the_traceback_is_there_for_those_who_ask(folder, monkeypatch):
+    wrong = ('tiny.py', '--cfg-options', 'model.backbone.depth=19')
+    for options in ((), ('--debug',)):
+        outcome = tool('train', *wrong, *options, folder=folder)
+        assert outcome.code == 2
+        assert ('Traceback' in outcome.err) is bool(options)
+        assert outcome.last_error.startswith('error: model.backbone (ResNet): ')
     monkeypatch.setenv('MMBLOCKS_DEBUG', '1')
     assert 'Traceback' in tool('train', 'tinny.py', folder=folder).err
+
+
+@pytest.mark.parametrize('error', ['RuntimeError', 'TypeError', 'KeyError', 'AssertionError'])
+def test_a_bug_in_running_code_keeps_its_traceback(error, folder):
+    (folder / 'bug_hooks.py').write_text(BUG)
+    (folder / 'bug.py').write_text(
+        "_base_ = './tiny.py'\ncustom_imports = dict(imports=['bug_hooks'])\n"
+        f"custom_hooks = [dict(type='Bug', error='{error}')]\n"
+    )
+    with pytest.raises(getattr(builtins, error), match='a slip of its author'):
+        tool('train', 'bug.py', folder=folder)
 
 
 def test_from_the_shell_the_exit_code_is_2_and_the_error_one_line(folder):
