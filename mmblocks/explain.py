@@ -6,7 +6,7 @@
    says, some of it when training starts (data loaders, optimizer, schedulers, weights);
 2. what a check has raised: a ``raise`` or ``assert`` in the code of mmblocks, MMEngine, mmcv or
    mmdet, in this process or in a worker of a data loader;
-3. an ``OSError``: a file that cannot be read or written.
+3. a file that cannot be read or written: an ``OSError``, or OpenCV's error at an empty image.
 
 Everything else is a bug and keeps its traceback. The decision is read off the traceback alone, so
 that nothing has to be wrapped or called in some order.
@@ -67,6 +67,11 @@ class _Origin:
         return self.kind == 'AssertionError' or self.line.startswith('raise')
 
     @property
+    def is_empty_image(self) -> bool:
+        """Whether mmcv gave OpenCV an image file without content."""
+        return self.function == 'imfrombytes' and self.kind == 'error'
+
+    @property
     def is_check(self) -> bool:
         """Whether it is a check of one of the libraries that read the config."""
         return self.is_deliberate and bool(_LIBRARIES.search(self.file))
@@ -88,7 +93,8 @@ def explain(error: BaseException) -> str | None:
         frames += [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
     origin = _origin(error)
     building = any(map(_is_runner, frames)) and not any(map(_is_loop, frames))
-    if not (building or origin.is_check or isinstance(error, OSError) or _save_best(frames)):
+    of_a_file = isinstance(error, OSError) or origin.is_empty_image
+    if not (building or origin.is_check or of_a_file or _save_best(frames)):
         return None
     place = _place(frames)
     reason = _reason(error, origin, frames)
@@ -130,6 +136,9 @@ def _reason(error: BaseException, origin: _Origin, frames: list[FrameType]) -> s
             return ours
     if isinstance(error, KeyError) and (unregistered := _unregistered(frames[-1])):
         return unregistered
+    if origin.is_empty_image:
+        named = [str(name) for frame in frames if (name := frame.f_locals.get('filename'))]
+        return f'an image is empty: {named[-1] if named else "num_workers=0 shows which"}'
     if frame := _save_best(frames):
         return _unknown_metric(frame)
     if origin.kind == 'AssertionError' and origin.message in ('', 'AssertionError'):

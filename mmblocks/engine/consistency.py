@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS, OPTIMIZERS
+from mmengine.registry import FUNCTIONS, OPTIMIZERS, Registry
 
 from mmblocks.engine.data import PARTS, classes_of, dataset_class, datasets, scope_of
 from mmblocks.errors import UserError
@@ -41,17 +41,19 @@ def check_consistency(cfg: Config, task: str) -> None:
 
 def _check_names(cfg: Config) -> None:
     """Holds that there is what MMEngine looks up by itself, going on with None where it is not."""
-    optim_wrapper = cfg.get('optim_wrapper') or {}
-    parts = {'optim_wrapper.optimizer': (optim_wrapper.get('optimizer'), OPTIMIZERS)}
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer')
+    with scope_of(cfg), OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        _check_name('optim_wrapper.optimizer', optimizer, registry)
     for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(part)
         if isinstance(loader, Mapping):
-            parts[f'{part}.collate_fn'] = (loader.get('collate_fn'), FUNCTIONS)
-    for where, (part, root) in parts.items():
-        name = part.get('type') if isinstance(part, Mapping) else None
-        with scope_of(cfg), root.switch_scope_and_registry(None) as registry:
-            if isinstance(name, str) and registry.get(name) is None:
-                raise UserError(f'{where}: {unregistered(name, registry)}')
+            _check_name(f'{part}.collate_fn', loader.get('collate_fn'), FUNCTIONS)
+
+
+def _check_name(where: str, part: Any, registry: Registry) -> None:
+    name = part.get('type') if isinstance(part, Mapping) else None
+    if isinstance(name, str) and registry.get(name) is None:
+        raise UserError(f'{where}: {unregistered(name, registry)}')
 
 
 def _check_intervals(cfg: Config) -> None:

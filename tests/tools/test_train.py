@@ -207,10 +207,8 @@ def test_averaged_weights_train_and_resume(folder):
         (['tiny.py', '--launcher', 'pytorch'], '--launcher pytorch needs torchrun'),
         (['tiny.py', '--auto-scale-lr'], '--auto-scale-lr needs auto_scale_lr.enable'),
         (['tiny.py', '--cfg-options', 'lr'], "--cfg-options takes KEY=VALUE pairs, not ['lr']"),
-        (
-            ['tiny.py', '--cfg-options', 'model=dict(type=X)'],
-            'and KEY.a=1 instead of KEY=dict(a=1)',
-        ),
+        (['tiny.py', '--cfg-options', 'a=dict(b=1,c=2)'], 'write KEY.a=1 for KEY=dict(a=1)'),
+        (['tiny.py', '--cfg-options', 'a=[1,(2'], '--cfg-options takes KEY=VALUE pairs'),
         (['tiny.py', '--work-dir', 'tiny.py'], 'work_dir=tiny.py cannot be written: File exists'),
         (['tiny.py', '--work-dir', 'tiny.py/a'], 'tiny.py/a cannot be written: Not a directory'),
         (['tiny.py', '--wrok-dir', 'a'], 'unrecognized arguments: --wrok-dir a'),
