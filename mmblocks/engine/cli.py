@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS
 
 from mmblocks.engine.config import load_config
+from mmblocks.engine.data import class_of
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
 from mmblocks.engine.runner import build_runner, prepare
 from mmblocks.errors import UserError, command, note, tool_parser, warn
@@ -71,8 +73,12 @@ def test() -> None:
     cfg = prepare(cfg, work_dir=args.work_dir, launcher=args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
+        if 'visualization' not in (cfg.get('default_hooks') or {}):
+            _check_detector(cfg, '--show-dir' if args.show_dir else '--show')
         _draw(cfg, args)
     if args.tta:
+        if cfg.get('tta_model') is None or cfg.get('tta_pipeline') is None:
+            _check_detector(cfg, '--tta')
         _augment(cfg)
     _run(cfg, 'test', args.out)
     end_process_group()
@@ -123,6 +129,13 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     if not runner.test():
         warn('there is no metric: nothing was detected, or the evaluator gives none')
+
+
+def _check_detector(cfg: Config, flag: str) -> None:
+    """Raises unless the model is a detector of mmdet, which alone has parts for these options."""
+    kind = class_of(cfg.model, MODELS, cfg)
+    if kind is not None and not any(base.__name__ == 'BaseDetector' for base in kind.__mro__):
+        raise UserError(f'{flag} is for detectors of mmdet; the model is a {kind.__name__}')
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS, OPTIMIZERS, Registry
+from mmengine.registry import DATASETS, FUNCTIONS, OPTIMIZERS, Registry
 
-from mmblocks.engine.data import PARTS, classes_of, dataset_class, datasets, scope_of
+from mmblocks.engine.data import PARTS, class_of, classes_of, datasets, scope_of
 from mmblocks.errors import UserError
 from mmblocks.explain import unregistered
 
@@ -79,7 +79,7 @@ def _check_classes(cfg: Config, task: str) -> None:
         if not part.endswith('dataloader') or not heads:
             continue
         where, dataset = next(iter(datasets(cfg.get(part), part)), (part, {}))
-        kind = dataset_class(dataset, cfg)
+        kind = class_of(dataset, DATASETS, cfg)
         names = {base.__name__ for base in kind.__mro__} if kind else set()
         # Those of videos name what is never found; panoptic ones have classes without boxes too.
         if 'BaseDetDataset' not in names or 'CocoPanopticDataset' in names:

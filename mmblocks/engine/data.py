@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS, DefaultScope, Registry
 
 from mmblocks.engine.annotations import CocoUse, check_annotations, read_annotations
 from mmblocks.engine.launch import is_first_process
@@ -102,17 +102,18 @@ def datasets(part: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield where, part
 
 
-def dataset_class(dataset: Mapping[str, Any], cfg: Config) -> type | None:
-    """Gives the class of a dataset's config; None if no registry knows it.
+def class_of(part: Mapping[str, Any], registry: Registry, cfg: Config) -> type | None:
+    """Gives the class that a part of a config names; None if no registry knows it.
 
     Args:
-        dataset: The config of the dataset.
+        part: The part, with a ``type``.
+        registry: The root registry of its kind.
         cfg: The whole config, which says in which scope names are looked up.
     """
-    kind = dataset.get('type')
+    kind = part.get('type')
     if isinstance(kind, str):
-        with scope_of(cfg), DATASETS.switch_scope_and_registry(dataset.get('_scope_')) as registry:
-            kind = registry.get(kind)
+        with scope_of(cfg), registry.switch_scope_and_registry(part.get('_scope_')) as scoped:
+            kind = scoped.get(kind)
     return kind if isinstance(kind, type) else None
 
 
@@ -135,7 +136,7 @@ def classes_of(dataset: Mapping[str, Any], cfg: Config) -> tuple[str, ...] | Non
     Raises:
         UserError: The classes are one string.
     """
-    kind = dataset_class(dataset, cfg)
+    kind = class_of(dataset, DATASETS, cfg)
     if kind is None:
         return None
     if issubclass(kind, BaseDataset):
@@ -152,7 +153,7 @@ def classes_of(dataset: Mapping[str, Any], cfg: Config) -> tuple[str, ...] | Non
 
 def _coco_uses(cfg: Config, part: str) -> Iterator[CocoUse]:
     for where, dataset in datasets(cfg.get(part), part):
-        kind = dataset_class(dataset, cfg) if 'ann_file' in dataset else None
+        kind = class_of(dataset, DATASETS, cfg) if 'ann_file' in dataset else None
         if not _reads_coco(kind):
             continue
         paths = {name: path for name, path, _ in _files(dataset, '')}

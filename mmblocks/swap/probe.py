@@ -48,47 +48,55 @@ class Probe(NamedTuple):
     frozen: int
 
 
-def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
+def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], Exception | None]:
     """Builds parts of a detector and runs two pictures through them, one part behind the other.
 
     On the meta device, which takes no time and no memory, or where a part cannot be built or run
-    there, on the CPU.
+    there, on the CPU. No weights are loaded.
 
     Args:
         parts: Their configs, the backbone first. They are not changed.
         scope: The scope in which names without a prefix are looked up, such as ``'mmdet'``.
 
     Returns:
-        What each part gives.
-
-    Raises:
-        Exception: Whatever building or running a part raises on the CPU.
+        What each part gives, and what building or running the next one has raised on the CPU.
     """
     with DefaultScope.overwrite_default_scope(scope):
-        try:
-            return _probe(parts, 'meta')
-        except Exception:  # operators without a meta kernel, nets that read a tensor's value
-            return _probe(parts, 'cpu')
+        found, error = _probe(parts, 'meta')
+        if error is not None:  # operators without a meta kernel, nets that read a tensor's value
+            found, error = _probe(parts, 'cpu')
+    return found, error
 
 
 @torch.no_grad()
-def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> list[Probe]:
-    found = []
+def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> tuple[list[Probe], Exception | None]:
+    found: list[Probe] = []
     in_channels = parts[0].get('in_channels', 3)
     pictures: list[Any] = [
         torch.zeros(1, in_channels, size, size, device=device) for size in _IMAGE_SIZES
     ]
     for part in parts:
-        with torch.device(device):
-            module = MODELS.build(ConfigDict(copy.deepcopy(part)))
-        # On lines of their own: mmdet's nets do not return themselves.
-        module.eval()
-        pictures = [module(x) for x in pictures]
-        module.train()
-        parameters = list(module.parameters())
-        frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-        found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
-    return found
+        try:
+            with torch.device(device):
+                module = MODELS.build(ConfigDict(_without_weights(part)))
+            # On lines of their own: mmdet's nets do not return themselves.
+            module.eval()
+            pictures = [module(x) for x in pictures]
+            module.train()
+            parameters = list(module.parameters())
+            frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+            found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
+        except Exception as error:
+            return found, error
+    return found, None
+
+
+def _without_weights(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a part that loads nothing while it is built, as timm's nets would."""
+    part = copy.deepcopy(dict(part))
+    if part.get('pretrained'):
+        part['pretrained'] = False if part['pretrained'] is True else None
+    return part
 
 
 def _maps(small: Any, large: Any) -> Maps:

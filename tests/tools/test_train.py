@@ -298,7 +298,7 @@ def test_interrupting_leaves_nobody_behind(folder):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'tools' / 'train.py'), 'hooked.py'],
         cwd=folder,
-        env={**environment(), 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'},
+        env=environment(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
