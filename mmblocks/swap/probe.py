@@ -51,7 +51,7 @@ class Probe(NamedTuple):
 def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], Exception | None]:
     """Builds parts of a detector and runs two pictures through them, one part behind the other.
 
-    On the meta device, which takes no time and no memory, or where a part cannot be built or run
+    On the meta device, which takes no time and no memory; a part that cannot be built or run
     there, on the CPU. No weights are loaded.
 
     Args:
@@ -61,34 +61,43 @@ def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], 
     Returns:
         What each part gives, and what building or running the next one has raised on the CPU.
     """
+    found: list[Probe] = []
+    pictures: list[Any] = [
+        torch.zeros(1, parts[0].get('in_channels', 3), size, size, device='meta')
+        for size in _IMAGE_SIZES
+    ]
     with DefaultScope.overwrite_default_scope(scope):
-        found, error = _probe(parts, 'meta')
-        if error is not None:  # operators without a meta kernel, nets that read a tensor's value
-            found, error = _probe(parts, 'cpu')
-    return found, error
+        for part in parts:
+            try:
+                seen, pictures = _run(part, pictures, 'meta')
+            except Exception:  # operators without a meta kernel, nets that read a tensor's value
+                try:
+                    seen, pictures = _run(part, pictures, 'cpu')
+                except Exception as error:
+                    return found, error
+            found.append(seen)
+    return found, None
 
 
 @torch.no_grad()
-def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> tuple[list[Probe], Exception | None]:
-    found: list[Probe] = []
-    in_channels = parts[0].get('in_channels', 3)
-    pictures: list[Any] = [
-        torch.zeros(1, in_channels, size, size, device=device) for size in _IMAGE_SIZES
-    ]
-    for part in parts:
-        try:
-            with torch.device(device):
-                module = MODELS.build(ConfigDict(_without_weights(part)))
-            # On lines of their own: mmdet's nets do not return themselves.
-            module.eval()
-            pictures = [module(x) for x in pictures]
-            module.train()
-            parameters = list(module.parameters())
-            frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-            found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
-        except Exception as error:
-            return found, error
-    return found, None
+def _run(part: Mapping[str, Any], pictures: list[Any], device: str) -> tuple[Probe, list[Any]]:
+    """Builds a part on a device and gives what it shows, and its outputs."""
+    with torch.device(device):
+        module = MODELS.build(ConfigDict(_without_weights(part)))
+    # On lines of their own: mmdet's nets do not return themselves.
+    module.eval()
+    outs = [module(_zeros(x, device)) for x in pictures]
+    module.train()
+    parameters = list(module.parameters())
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    return Probe(_maps(*outs), sum(p.numel() for p in parameters), frozen), outs
+
+
+def _zeros(like: Any, device: str) -> Any:
+    """Zeros of the shape of one map, or of each of several, on a device."""
+    if isinstance(like, Tensor):
+        return torch.zeros(like.shape, device=device)
+    return type(like)(_zeros(x, device) for x in like)
 
 
 def _without_weights(part: Mapping[str, Any]) -> dict[str, Any]:
