@@ -7,7 +7,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, FUNCTIONS, OPTIMIZERS, Registry
+from torch import nn
 
+from mmblocks.backbones.base import BaseBackbone
 from mmblocks.engine.data import PARTS, class_of, classes_of, datasets, scope_of
 from mmblocks.errors import UserError
 from mmblocks.explain import unregistered
@@ -37,6 +39,28 @@ def check_consistency(cfg: Config, task: str) -> None:
     if isinstance(model, Mapping):
         _check_classes(cfg, task)
         _check_levels(model, 'model')
+
+
+def check_channels(model: nn.Module) -> None:
+    """Raises where a neck is made for other maps than those of its backbone.
+
+    Args:
+        model: A built detector, or what wraps one. Backbones of others do not say what they give.
+
+    Raises:
+        UserError: Names both.
+    """
+    for module in model.modules():
+        backbone, neck = getattr(module, 'backbone', None), getattr(module, 'neck', None)
+        expected = getattr(neck, 'in_channels', None)
+        if not isinstance(backbone, BaseBackbone) or not isinstance(expected, (list, tuple)):
+            continue
+        given = list(backbone.out_channels)
+        if sorted(expected) != sorted(given):  # some necks count from the coarsest map
+            raise UserError(
+                f'{type(neck).__name__} has in_channels={list(expected)}, but the backbone gives '
+                f'{len(given)} maps with {given} channels: write in_channels={given} in the neck'
+            )
 
 
 def _check_names(cfg: Config) -> None:

@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
-from mmblocks.engine.consistency import check_consistency
+from mmblocks.engine.consistency import check_channels, check_consistency
 from mmblocks.engine.data import check_data, check_work_dir
 from mmblocks.engine.fit import load_weights
 from mmblocks.engine.launch import start_process_group
@@ -121,6 +121,7 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         if line is None:
             raise
         raise UserError(line) from error
+    check_channels(runner.model)
     if checkpoint:
         _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
     if resume:

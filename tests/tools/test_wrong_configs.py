@@ -88,7 +88,8 @@ WRONG = [
     # The neck.
     (neck(in_channels=[16, 32]), 'in_channels=[16, 32]'),
     (neck(in_channels=[16, 32, 65]), 'in_channels'),
-    (neck(in_channels=16), 'in_channels'),
+    (neck(in_channels=16), 'model.neck (mmblocks.FPN): in_channels=16: must be'),
+    (neck(type='FPN', in_channels=[16, 32, 65]), 'write in_channels=[16, 32, 64] in the neck'),
     (neck(num_outs=2), 'num_outs=2'),
     (neck(num_outs=4), 'model.neck.num_outs=4, but model.bbox_head.anchor_generator'),
     (neck(type='FPN', num_outs=4), 'model.neck.num_outs=4, but model.bbox_head.anchor_generator'),
