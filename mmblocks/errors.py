@@ -14,7 +14,7 @@ from typing import Any
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-_OTHERS_WAIT = 3.0  # seconds
+_OTHERS_WAIT = 10.0  # seconds in which a launcher ends them, once the first has failed
 
 
 class UserError(Exception):

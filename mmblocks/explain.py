@@ -15,9 +15,11 @@ that nothing has to be wrapped or called in some order.
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -28,7 +30,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmblocks.errors import did_you_mean, first_line
 
-_LIBRARIES = re.compile(r'/(?:site-packages|dist-packages)/(?:mmengine|mmcv|mmdet)/|/mmblocks/')
+_LIBRARIES = ('mmblocks', 'mmengine', 'mmcv', 'mmdet')
 _IN_WORKER = re.compile(r'Caught (\w+) in \S+ worker process \d+\.\nOriginal Traceback')
 _WORKER_FRAME = re.compile(r'^ +File "(.+?)", line \d+, in (.+)\n +(.+)$', re.MULTILINE)
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -74,7 +76,7 @@ class _Origin:
     @property
     def is_check(self) -> bool:
         """Whether it is a check of one of the libraries that read the config."""
-        return self.is_deliberate and bool(_LIBRARIES.search(self.file))
+        return self.is_deliberate and _is_of_a_library(self.file)
 
 
 def explain(error: BaseException) -> str | None:
@@ -101,6 +103,12 @@ def explain(error: BaseException) -> str | None:
     if len(reason) > _LONGEST:
         reason = f'{reason[:_LONGEST]} ...{_SHOW_WHERE}'
     return f'{place}: {reason}' if place else reason
+
+
+def _is_of_a_library(file: str) -> bool:
+    loaded = [sys.modules[name] for name in _LIBRARIES if name in sys.modules]
+    folders = [Path(module.__file__).parent for module in loaded if module.__file__]
+    return any(Path(file).is_relative_to(folder) for folder in folders)
 
 
 def _is_runner(frame: FrameType) -> bool:

@@ -235,7 +235,9 @@ def test_the_traceback_is_there_for_those_who_ask(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('error', ['RuntimeError', 'TypeError', 'KeyError', 'AssertionError'])
-def test_a_bug_in_running_code_keeps_its_traceback(error, folder):
+def test_a_bug_in_running_code_keeps_its_traceback(error, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, 'bug_hooks', raising=False)
     (folder / 'bug_hooks.py').write_text(BUG)
     (folder / 'bug.py').write_text(
         "_base_ = './tiny.py'\ncustom_imports = dict(imports=['bug_hooks'])\n"
@@ -278,7 +280,7 @@ def test_sync_bn_is_refused_in_a_process_group_of_cpus(folder, monkeypatch):
     finally:
         end_process_group()
     assert outcome.code == 2
-    assert 'error: SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
+    assert 'SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
 
 
 @pytest.mark.slow
