@@ -165,10 +165,17 @@ def _coco_uses(cfg: Config, part: str) -> Iterator[CocoUse]:
             paths['.ann_file'],
             where,
             classes_of(dataset, cfg),
-            part.startswith('train') and not dataset.get('test_mode', False),
+            part.startswith('train') and _needs_boxes(dataset),
             dataset.get('filter_cfg'),
             folder,
         )
+
+
+def _needs_boxes(dataset: Mapping[str, Any]) -> bool:
+    """Whether a dataset is of labelled images; semi-supervised training has others too."""
+    steps = [str(step.get('type')) for step in dataset.get('pipeline') or []]
+    unlabelled = any(step.endswith('LoadEmptyAnnotations') for step in steps)
+    return not unlabelled and not dataset.get('test_mode', False)
 
 
 def _reads_coco(kind: type | None) -> bool:

@@ -95,6 +95,9 @@ def test_what_mmdet_leaves_out_by_design_is_no_error(folder):
     rewrite(lambda content: content.pop('annotations'))
     check_data(Config.fromstring(CONFIG, '.py'), 'test')
     assert 'has no annotations' in refusal()
+    unlabelled = Config.fromstring(CONFIG, '.py')
+    unlabelled.train_dataloader.dataset.pipeline[1] = dict(type='LoadEmptyAnnotations')
+    check_data(unlabelled, 'train')
 
 
 def test_images_that_are_missing_or_empty_are_named(folder):
