@@ -16,7 +16,7 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta
 from mmblocks.describe import VARIANTS
-from mmblocks.errors import UserError, command
+from mmblocks.errors import UserError, command, tool_parser
 from mmblocks.key_values import KeyValues
 from mmblocks.swap.outputs import build, check_options
 from mmblocks.weights.convert import OURS, convert_weights
@@ -56,9 +56,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Write the weights of a backbone under the names of another library.'
-    )
+    parser = tool_parser('Write the weights of a backbone under the names of another library.')
     parser.add_argument(
         'src', help='file of torch, safetensors or detectron2, http(s)://, torchvision://, timm://'
     )

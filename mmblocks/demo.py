@@ -27,6 +27,7 @@ from mmblocks.engine import (
     read_checkpoint,
 )
 from mmblocks.engine.resume import latest_checkpoint
+from mmblocks.errors import tool_parser
 from mmblocks.key_values import KeyValues
 from mmblocks.visualization import (
     ProgressHook,
@@ -43,8 +44,8 @@ METRICS = 'metrics.json'
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train a small detector on generated scenes of digits and show what it finds. '
+    parser = tool_parser(
+        'Train a small detector on generated scenes of digits and show what it finds. '
         'Run again, it reuses what is there and goes on with what was interrupted.'
     )
     parser.add_argument('--config', default=CONFIG, help='config of a detector of digits')

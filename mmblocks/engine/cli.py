@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS
 
 from mmblocks.engine.config import load_config
+from mmblocks.engine.data import class_of
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
-from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
-from mmblocks.errors import UserError, command, note, warn
+from mmblocks.engine.runner import build_runner, prepare
+from mmblocks.errors import UserError, command, note, tool_parser, warn
 from mmblocks.key_values import KeyValues
 
 
@@ -76,8 +78,12 @@ def test() -> None:
     cfg = prepare(cfg, work_dir=args.work_dir, launcher=args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
+        if 'visualization' not in (cfg.get('default_hooks') or {}):
+            _check_detector(cfg, '--show-dir' if args.show_dir else '--show')
         _draw(cfg, args)
     if args.tta:
+        if cfg.get('tta_model') is None or cfg.get('tta_pipeline') is None:
+            _check_detector(cfg, '--tta')
         _augment(cfg)
     _run(cfg, 'test', out=args.out)
     end_process_group()
@@ -85,7 +91,7 @@ def test() -> None:
 
 def _parser(description: str) -> argparse.ArgumentParser:
     """The arguments that training and testing share."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = tool_parser(description)
     parser.add_argument('config', help='config file, or package::path such as mmdet::ssd/...py')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; default ./work_dirs/<config name>'
@@ -122,17 +128,20 @@ def _run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = F
         raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
     setup_cache_size_limit_of_dynamo()
     runner = build_runner(cfg, task, keep_going)
-    try:
-        if task == 'train':
-            runner.train()
-        else:
-            if out is not None:
-                runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-            if not runner.test():
-                warn('there is no metric: nothing was detected, or the evaluator gives none')
-    except (KeyError, TypeError) as error:
-        raise_if_misconfigured(error)
-        raise
+    if task == 'train':
+        runner.train()
+        return
+    if out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    if not runner.test():
+        warn('there is no metric: nothing was detected, or the evaluator gives none')
+
+
+def _check_detector(cfg: Config, flag: str) -> None:
+    """Raises unless the model is a detector of mmdet, which alone has parts for these options."""
+    kind = class_of(cfg.model, MODELS, cfg)
+    if kind is not None and not any(base.__name__ == 'BaseDetector' for base in kind.__mro__):
+        raise UserError(f'{flag} is for detectors of mmdet; the model is a {kind.__name__}')
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

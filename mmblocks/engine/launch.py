@@ -67,6 +67,16 @@ def start_process_group(cfg: Config) -> None:
         _start_gloo(cfg)
 
 
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process is the first of its job, or the only one.
+
+    Args:
+        cfg: The config; its ``launcher`` tells which variable says so.
+    """
+    names = _VARIABLES.get(cfg.get('launcher', 'none'))
+    return names is None or os.environ.get(names['RANK'], '0') == '0'
+
+
 def end_process_group() -> None:
     """Ends the process group if there is one; for the end of a job that went well.
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import re
-import traceback
 from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, build_from_cfg
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmblocks.class_name import class_name
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
-from mmblocks.engine.data import check_data
+from mmblocks.engine.consistency import check_channels, check_consistency
+from mmblocks.engine.data import check_data, check_work_dir
 from mmblocks.engine.fit import load_weights
 from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
@@ -25,6 +24,7 @@ from mmblocks.engine.resume import (
     resume_seed,
 )
 from mmblocks.errors import UserError, warn
+from mmblocks.explain import explain
 from mmblocks.hooks import StopOnDivergenceHook
 from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
@@ -33,8 +33,6 @@ _PARTS = {
     'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
-_BAD_CALL = re.compile(r'unexpected keyword argument|missing \d+ required')
-_UNREGISTERED = re.compile(r"([^\s'\"]+) is not in the (\S+)::([\w ]+?) registry")
 
 
 def prepare(
@@ -116,7 +114,9 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
         save_safely(cfg)
         if keep_going:
             leave_out(cfg, StopOnDivergenceHook)
+    check_consistency(cfg, task)
     check_data(cfg, task)
+    check_work_dir(cfg)
     guard_loaders()
     if cfg.get('resume') and cfg.get('load_from') is None:
         resume_latest(cfg)
@@ -134,9 +134,12 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
     start_process_group(cfg)
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    except (KeyError, TypeError, ValueError) as error:
-        raise_if_misconfigured(error)
-        raise
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
+    check_channels(runner.model)
     if checkpoint:
         _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
     if resume:
@@ -144,37 +147,6 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
     if task == 'train':
         add_hooks(runner, keep_going)
     return runner
-
-
-def raise_if_misconfigured(error: Exception) -> None:
-    """Raises a `UserError` for what MMEngine raises when it cannot build what a config says.
-
-    Args:
-        error: A ``KeyError`` about a ``type`` that no registry knows, a ``TypeError`` about the
-            arguments given for it, or the ``ValueError`` of DDP about SyncBN on the CPU. For any
-            other exception nothing happens.
-
-    Raises:
-        UserError: Says it in one line.
-    """
-    found = _UNREGISTERED.search(str(error))
-    if isinstance(error, KeyError) and found:
-        name, scope, kind = found.groups()
-        raise UserError(
-            f'type={name} is not in the {scope} registry of {kind}s; is it misspelt, or is its '
-            'module missing from custom_imports?'
-        ) from error
-    if isinstance(error, TypeError) and _BAD_CALL.search(str(error)):
-        calls = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-        while calls[-1].co_name in ('__init__', 'build_iter_from_epoch'):  # pass arguments on
-            calls.pop()
-        if calls[-1].co_filename == build_from_cfg.__code__.co_filename:
-            raise UserError(f'the config does not fit: {error}') from error
-    if isinstance(error, ValueError) and 'SyncBatchNorm layers only' in str(error):
-        raise UserError(
-            "SyncBN needs GPUs; on the CPU take norm_cfg=dict(type='BN'), or one process, where "
-            'MMEngine takes BN by itself'
-        ) from error
 
 
 def _turn_on_auto_scale_lr(cfg: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmblocks.class_name import class_name
@@ -48,6 +48,7 @@ class Change(NamedTuple):
         new: The detector after.
         inlet: What takes the backbone's maps.
         inputs: The arguments of it that changed.
+        heads: The heads whose ``in_channels`` changed, and what to.
         images: What becomes of the images.
     """
 
@@ -57,6 +58,7 @@ class Change(NamedTuple):
     new: Side
     inlet: Inlet
     inputs: Mapping[str, Any]
+    heads: Mapping[str, Sequence[int]]
     images: Images
 
 
@@ -72,19 +74,15 @@ def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
     """
     scope = cfg.get('default_scope') or 'mmdet'
     chain = [part for _, part in necks(detector)]
-    error = ''
-    try:
-        backbone, *behind = probe([detector['backbone'], *chain], scope)
-    except Exception as neck_error:
-        error = first_line(neck_error)
-        try:
-            (backbone,), behind = probe([detector['backbone']], scope), []
-        except Exception as backbone_error:
-            raise UserError(
-                f'the backbone {type_name(detector["backbone"])} cannot be run: '
-                f'{first_line(backbone_error)}'
-            ) from backbone_error
-    return Side(detector, *backbone, behind[-1].maps if behind else None, error)
+    found, error = probe([detector['backbone'], *chain], scope)
+    if not found:
+        raise UserError(
+            f'the backbone {type_name(detector["backbone"])} cannot be run: {first_line(error)}'
+        ) from error
+    backbone, *behind = found
+    if error is not None:
+        return Side(detector, *backbone, None, first_line(error))
+    return Side(detector, *backbone, behind[-1].maps if behind else None)
 
 
 def report(change: Change) -> str:
@@ -99,9 +97,9 @@ def report(change: Change) -> str:
         str(change.inlet.path[0]): [
             f'{type_name(change.inlet.part)}: '
             + ', '.join(f'{key} {change.inlet.part.get(key)} -> {value}' for key, value in inputs),
-            *_behind_neck(new),
+            *_behind_neck(new, bool(change.heads)),
         ],
-        'heads': _heads(new),
+        'heads': [*_changed_heads(change), *_heads(new)],
         'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
         'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
         'norm_eval': [f'{new.norm_eval}, was {old.norm_eval}'] * (new.norm_eval != old.norm_eval),
@@ -152,12 +150,20 @@ def warnings(change: Change) -> list[str]:
     return found
 
 
-def _behind_neck(new: Side) -> list[str]:
+def _behind_neck(new: Side, changed: bool) -> list[str]:
     if new.behind_neck is not None:
-        return [f'gives {new.behind_neck}, unchanged']
+        return [f'gives {new.behind_neck}' + ', unchanged' * (not changed)]
     return [f'was not run, so what it gives is not checked: {new.neck_error}'] * bool(
         new.neck_error
     )
+
+
+def _changed_heads(change: Change) -> list[str]:
+    heads = change.old.detector
+    return [
+        f'{key}.in_channels {_listed(heads[key]["in_channels"])} -> {_listed(channels)}'
+        for key, channels in change.heads.items()
+    ]
 
 
 def _heads(new: Side) -> list[str]:
@@ -207,5 +213,5 @@ def _millions(count: int) -> str:
     return f'{count / 1e6:.2f} M'
 
 
-def _listed(values: tuple[int, ...]) -> str:
+def _listed(values: Sequence[int]) -> str:
     return ', '.join(map(str, values))

@@ -161,9 +161,11 @@ def keep_globals():
             cls._instance_dict.update(instances)
 
 
-def environment():
-    """The environment of a user who has installed the package."""
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+def environment(folder):
+    """The environment of a user who has installed the package and imports modules of a folder."""
+    # An empty entry would be the current folder, whatever it is.
+    paths = [ROOT, folder, *filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))]
+    path = os.pathsep.join(map(str, paths))
     return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
 
 
@@ -172,7 +174,7 @@ def shell(*command, folder, timeout=240):
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
-        env=environment(),
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -1,7 +1,7 @@
 """tools/train.py as a user runs it."""
 
+import builtins
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +28,7 @@ class KillInSecondEpoch(Hook):
 
 
 HOOKS = """
+import builtins
 import os
 import time
 from mmengine.hooks import Hook
@@ -63,6 +64,22 @@ custom_hooks = [dict(type=EMAHook, ema_type='ExpMomentumEMA', momentum=0.01)]
 default_hooks.update(checkpoint=dict(type=CheckpointHook, interval=2))
 train_cfg.update(type=EpochBasedTrainLoop)
 param_scheduler[0].update(type=OneCycleLR)
+"""
+
+
+BUG = """
+import builtins
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module(force=True)
+class Bug(Hook):
+    def __init__(self, error):
+        self.error = error
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        raise getattr(builtins, self.error)('a slip of its author')
 """
 
 
@@ -206,13 +223,17 @@ def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
 
 
 def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
+    content = torch.load(checkpoint, weights_only=False)
+    for name in ('weight', 'bias'):  # of a detector of three classes
+        values = content['state_dict'][f'bbox_head.retina_cls.{name}']
+        content['state_dict'][f'bbox_head.retina_cls.{name}'] = torch.cat([values, values[:1]])
     (folder / 'my weights').mkdir()
-    place = shutil.copy(checkpoint, folder / 'my weights' / 'a (1).pth')
-    options = f'load_from={place}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    torch.save(content, folder / 'my weights' / 'a (1).pth')
+    options = 'load_from=my weights/a (1).pth', 'train_cfg.max_epochs=1'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 0, outcome.out[-2000:]
     assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
-    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [2,' in outcome.err
+    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [3,' in outcome.err
 
 
 def test_fine_tuning_from_what_does_not_fit_at_all_is_refused(folder):
@@ -250,6 +271,12 @@ def test_averaged_weights_train_and_resume(folder):
         (['tiny.py', '--launcher', 'pytorch'], '--launcher pytorch needs torchrun'),
         (['tiny.py', '--auto-scale-lr'], '--auto-scale-lr needs auto_scale_lr.enable'),
         (['tiny.py', '--cfg-options', 'lr'], "--cfg-options takes KEY=VALUE pairs, not ['lr']"),
+        (['tiny.py', '--cfg-options', 'a=dict(b=1,c=2)'], 'write KEY.a=1 for KEY=dict(a=1)'),
+        (['tiny.py', '--cfg-options', 'a=[1,(2'], '--cfg-options takes KEY=VALUE pairs'),
+        (['tiny.py', '--work-dir', 'tiny.py'], 'work_dir=tiny.py cannot be written: File exists'),
+        (['tiny.py', '--work-dir', 'tiny.py/a'], 'tiny.py/a cannot be written: Not a directory'),
+        (['tiny.py', '--wrok-dir', 'a'], 'unrecognized arguments: --wrok-dir a'),
+        (['tiny.py', '--cfg-options', 'work_dir=5'], 'work_dir=5: must be a path'),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatch):
@@ -261,8 +288,27 @@ def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatc
 
 
 def test_the_traceback_is_there_for_those_who_ask(folder, monkeypatch):
+    wrong = ('tiny.py', '--cfg-options', 'model.backbone.depth=19')
+    for options in ((), ('--debug',)):
+        outcome = tool('train', *wrong, *options, folder=folder)
+        assert outcome.code == 2
+        assert ('Traceback' in outcome.err) is bool(options)
+        assert outcome.last_error.startswith('error: model.backbone (ResNet): ')
     monkeypatch.setenv('MMBLOCKS_DEBUG', '1')
     assert 'Traceback' in tool('train', 'tinny.py', folder=folder).err
+
+
+@pytest.mark.parametrize('error', ['RuntimeError', 'TypeError', 'KeyError', 'AssertionError'])
+def test_a_bug_in_running_code_keeps_its_traceback(error, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, 'bug_hooks', raising=False)
+    (folder / 'bug_hooks.py').write_text(BUG)
+    (folder / 'bug.py').write_text(
+        "_base_ = './tiny.py'\ncustom_imports = dict(imports=['bug_hooks'])\n"
+        f"custom_hooks = [dict(type='Bug', error='{error}')]\n"
+    )
+    with pytest.raises(getattr(builtins, error), match='a slip of its author'):
+        tool('train', 'bug.py', folder=folder)
 
 
 def test_from_the_shell_the_exit_code_is_2_and_the_error_one_line(folder):
@@ -298,7 +344,7 @@ def test_sync_bn_is_refused_in_a_process_group_of_cpus(folder, monkeypatch):
     finally:
         end_process_group()
     assert outcome.code == 2
-    assert 'error: SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
+    assert 'SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
 
 
 @pytest.mark.slow
@@ -318,7 +364,7 @@ def test_interrupting_leaves_nobody_behind(folder):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'tools' / 'train.py'), 'hooked.py'],
         cwd=folder,
-        env={**environment(), 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'},
+        env=environment(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
