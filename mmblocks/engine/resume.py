@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch.optim import Optimizer
 
 from mmblocks.class_name import class_name
-from mmblocks.errors import UserError, note, warn
+from mmblocks.errors import UserError, first_line, note, warn
 from mmblocks.weights.files import read_checkpoint
 
 # What MMEngine needs in a checkpoint to go on with the training that wrote it.
@@ -175,8 +175,8 @@ def _check_optimizer(optimizer: Optimizer, state_dict: dict[str, Any], path: str
     probe = copy.copy(optimizer)
     try:
         probe.load_state_dict({'state': {}, 'param_groups': state_dict.get('param_groups', [])})
-    except ValueError as error:
-        raise UserError(f'{path} cannot be resumed: {error}') from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} cannot be resumed: {first_line(error)}') from error
     # torch fills in what older versions did not save, so that what is missing now is another's.
     needed = {key for group in optimizer.param_groups for key in group}
     lacking = needed - {key for group in probe.param_groups for key in group}

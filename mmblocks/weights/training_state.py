@@ -52,6 +52,10 @@ def without_code(checkpoint: Any, folder: Path | None = None) -> Any:
         state = checkpoint.get(name)
         if name in checkpoint and not isinstance(state, (*_DICTS, torch.Tensor)):
             del checkpoint[name]
+    if not _are_schedulers(checkpoint.get('param_schedulers', [])):
+        # With neither it cannot be resumed; without the schedulers alone it would be in silence.
+        for name in ('param_schedulers', 'optimizer'):
+            checkpoint.pop(name, None)
     meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
     if isinstance(meta, dict):
         checkpoint['meta'] = {key: value for key, value in meta.items() if _belongs(key, value)}
@@ -95,6 +99,13 @@ def _belongs(key: Any, value: Any) -> bool:
     if key == 'dataset_meta':
         return value is None or (_has_names(value) and is_small(value))
     return is_small(value)
+
+
+def _are_schedulers(states: Any) -> bool:
+    """Tells whether this is what the schedulers of one or several optimizers have written."""
+    if isinstance(states, dict):
+        return all(isinstance(state, list) and _are_schedulers(state) for state in states.values())
+    return isinstance(states, list) and all(_has_names(state) for state in states)
 
 
 def _message_hub(hub: dict[str, Any], folder: Path | None) -> dict[str, Any]:

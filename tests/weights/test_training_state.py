@@ -12,7 +12,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from torch import nn
 
-from mmblocks.engine import guard_loaders, read_checkpoint
+from mmblocks.engine import UserError, guard_loaders, read_checkpoint
+from mmblocks.engine.resume import check_training_goes_on
 from mmblocks.weights.training_state import is_small, without_code
 from tests.weights.tiny_runner import config
 
@@ -149,6 +150,25 @@ def test_values_of_another_type_than_mmengine_writes_do_not_stop_it(meta, messag
 @pytest.mark.parametrize('key', ['meta', 'message_hub', 'optimizer'])
 def test_a_state_that_is_no_dict_is_none(key):
     assert key not in without_code({key: 'x', 'state_dict': {}})
+
+
+@pytest.mark.parametrize('states', [3, [3], [{1: 2}], dict(a=3), dict(a=[3])])
+def test_schedulers_that_cannot_go_on_keep_the_training_from_it(states):
+    left = without_code(dict(param_schedulers=states, optimizer={}))
+    assert left == {}
+
+
+def test_the_state_of_schedulers_stays():
+    for states in ([dict(last_step=1)], [], dict(a=[dict(last_step=1)])):
+        left = without_code(dict(param_schedulers=states, optimizer={}))
+        assert left == dict(param_schedulers=states, optimizer={})
+
+
+@pytest.mark.parametrize('groups', [3, [3], [dict(params=3)], [{}]])
+def test_an_optimizers_state_of_another_type_is_said(groups, run):
+    runner = Runner(**config(run))
+    with pytest.raises(UserError, match='x cannot be resumed: '):
+        check_training_goes_on(dict(optimizer=dict(param_groups=groups)), 'x', runner)
 
 
 def test_a_list_is_left_alone():
