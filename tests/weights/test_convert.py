@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -450,3 +451,11 @@ def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one_to_its_end(name
         assert old.read() == before
     assert torch.equal(read_checkpoint(str(path))['weight'], torch.zeros(200))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_of_the_format_of_its_suffix_in_new_folders_and_is_not_replaced(tmp_path):
+    for name, is_zip in (('net.pth', True), ('net.safetensors', False)):
+        path = save_weights({'weight': torch.ones(2)}, tmp_path / 'new' / 'er' / name)
+        assert zipfile.is_zipfile(path) is is_zip
+        with pytest.raises(UserError, match=rf'{name} is there already; --force replaces it'):
+            save_weights({'weight': torch.zeros(2)}, path)

@@ -118,6 +118,19 @@ def test_a_neck_takes_its_part_of_a_detector(tmp_path):
     assert_filled(started(path, FPN, options), neck)
 
 
+def test_the_net_beside_detectron2s_pyramid_is_no_matter_of_doubt(tmp_path, log):
+    theirs = {
+        f'backbone.fpn_{kind}{level}.{name}': torch.rand(*shape)
+        for level, channels in ((2, 8), (3, 16))
+        for kind, size in (('lateral', (4, channels, 1, 1)), ('output', (4, 4, 3, 3)))
+        for name, shape in (('weight', size), ('bias', (4,)))
+    }
+    path = saved(tmp_path, theirs | {'backbone.bottom_up.stem.conv1.weight': torch.ones(2)})
+    neck = started(path, FPN, dict(in_channels=(8, 16), out_channels=4, num_outs=2), min_match=1)
+    assert neck.load_reports[0].unexpected == ('bottom_up.stem.conv1.weight',)
+    assert level_of_the_report(log) == logging.INFO
+
+
 def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path, peer):
     timm = peer('timm').create_model('mobilenetv2_050').state_dict()
     expected = (
