@@ -12,13 +12,12 @@ from mmblocks.layers.checks import check_arguments, shown
 
 
 def _with_fixed(cls: type, options: dict[str, Any], **fixed: bool) -> dict[str, Any]:
-    """Adds the options that make a net what it is; they may be given, but not as others."""
-    for name, value in fixed.items():
-        if options.get(name, value) is not value:
-            raise ValueError(
-                f'{name}={shown(options[name])}: is {value} in every {cls.__name__}; ResNet takes '
-                'others'
-            )
+    """Adds the options that make a net what it is, which a config cannot give."""
+    for name in fixed.keys() & options.keys():
+        raise ValueError(
+            f'{name}={shown(options[name])}: must be left out, as {cls.__name__} sets {name} by '
+            'itself; ResNet takes it'
+        )
     return options | fixed
 
 
