@@ -26,6 +26,7 @@ from mmblocks.engine import (
     prepare,
     read_checkpoint,
 )
+from mmblocks.engine.launch import end_workers
 from mmblocks.engine.resume import latest_checkpoint
 from mmblocks.errors import tool_parser
 from mmblocks.key_values import KeyValues
@@ -154,6 +155,7 @@ def train(cfg: Config, work_dir: Path, data_root: Path, retrain: bool, console: 
             runner = build_runner(prepared)
             runner.register_hook(progress)
             runner.train()
+            end_workers(runner)
     finally:
         progress.bar.stop()
 
@@ -194,7 +196,9 @@ def evaluate(cfg: Config, work_dir: Path, console: Console) -> dict[str, float]:
     prepared.load_from = latest_checkpoint(work_dir)
     prepared.test_evaluator.outfile_prefix = str(work_dir / 'detections')
     with quiet():
-        metrics = build_runner(prepared, 'test').test()
+        runner = build_runner(prepared, 'test')
+        metrics = runner.test()
+        end_workers(runner)
     if bbox_scores(metrics):
         (work_dir / METRICS).write_text(json.dumps(metrics))
     return metrics

@@ -13,7 +13,7 @@ from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.describe import cost
 from mmblocks.engine import UserError, command, load_config
 from mmblocks.errors import did_you_mean, tool_parser
-from mmblocks.transfer import measure_steps
+from mmblocks.transfer import add_timed_steps, measure_steps
 from mmblocks.visualization import bbox_scores
 
 
@@ -68,6 +68,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--train-scenes', type=int, default=600, metavar='N')
     parser.add_argument('--val-scenes', type=int, default=200, metavar='N')
     parser.add_argument('--epochs', type=int, default=6, metavar='N', help='default: %(default)s')
+    add_timed_steps(parser)
     parser.add_argument('--retrain', action='store_true', help='train anew')
     return parser.parse_args()
 
@@ -97,7 +98,7 @@ def main() -> None:
             raise UserError(f'{run.config} detected nothing; give it more epochs')
     console.rule()
     with quiet():
-        steps = measure_steps(configs, work_dir / 'steps')
+        steps = measure_steps(configs, work_dir / 'steps', args.timed_steps)
     table = rows(scores, {run: step.seconds for run, step in steps.items()}, configs)
     header, *body = table
     shown = Table(*header)

@@ -23,7 +23,6 @@ from mmblocks.visualization import bbox_scores
 
 SOURCE = 'mmblocks::digits/transfer_source.py'
 TARGET = 'mmblocks::digits/transfer_target.py'
-TIMED_STEPS = 15
 
 
 class Run(NamedTuple):
@@ -80,8 +79,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--target-scenes', type=int, default=60, metavar='N')
     parser.add_argument('--val-scenes', type=int, default=200, metavar='N')
     parser.add_argument('--epochs', type=int, metavar='N', help="default: the config's")
+    add_timed_steps(parser)
     parser.add_argument('--retrain', action='store_true', help='train anew')
     return parser.parse_args()
+
+
+def add_timed_steps(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument that says of how many training steps the time is the median."""
+    parser.add_argument(
+        '--timed-steps', type=int, default=15, metavar='N', help='default: %(default)s'
+    )
 
 
 @command
@@ -106,7 +113,7 @@ def main() -> None:
         scores[run] = bbox_scores(evaluate(cfg, work_dir / run.name, console))
     console.rule()
     with quiet():
-        steps = measure_steps(configs, work_dir / 'steps')
+        steps = measure_steps(configs, work_dir / 'steps', args.timed_steps)
     table = rows(scores, steps)
     show(table, console)
     path = work_dir / 'table.md'
@@ -129,12 +136,13 @@ def config_of(run: Run, target: Config, checkpoint: str) -> Config:
     return cfg
 
 
-def measure_steps(configs: dict[Run, Config], work_dir: Path) -> dict[Run, Step]:
+def measure_steps(configs: dict[Run, Config], work_dir: Path, timed: int) -> dict[Run, Step]:
     """Measures a training step of each run, all in turn, on the same batch.
 
     Args:
         configs: The runs' configs.
         work_dir: Folder for the logs.
+        timed: How many steps are timed of each run.
 
     Returns:
         A step per run; times are medians of interleaved steps.
@@ -149,7 +157,7 @@ def measure_steps(configs: dict[Run, Config], work_dir: Path) -> dict[Run, Step]
     batch = next(iter(loader))
     saved = {run: _saved_bytes(runner, batch) for run, runner in runners.items()}
     times: dict[Run, list[float]] = {run: [] for run in runners}
-    for _ in range(TIMED_STEPS):
+    for _ in range(timed):
         for run, runner in runners.items():
             # A first one pays for the memory and caches that the run before has left.
             _seconds_of_step(runner, batch)

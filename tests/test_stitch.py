@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_it_trains_a_stitched_net_and_the_plain_one_and_prints_the_table(tmp_path):
     options = ['--only', 'stitch_eca_shufflenetv2', '--train-scenes=16', '--val-scenes=4']
+    options += ['--timed-steps=1']
     result = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / 'stitch.py'), *options, '--epochs=1'],
         cwd=tmp_path,

@@ -15,6 +15,7 @@ TOOL = Path(__file__).parents[1] / 'tools' / 'transfer.py'
 @pytest.mark.slow
 def test_it_trains_every_run_and_prints_the_table(tmp_path):
     options = ['--source-scenes=16', '--target-scenes=8', '--val-scenes=4', '--epochs=1']
+    options += ['--timed-steps=1']
     result = subprocess.run(
         [sys.executable, str(TOOL), *options],
         cwd=tmp_path,

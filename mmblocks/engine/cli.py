@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 from mmblocks.engine.config import load_config
 from mmblocks.engine.data import class_of
-from mmblocks.engine.launch import LAUNCHERS, end_process_group
+from mmblocks.engine.launch import LAUNCHERS, end_process_group, end_workers
 from mmblocks.engine.runner import build_runner, prepare
 from mmblocks.errors import UserError, command, note, tool_parser, warn
 from mmblocks.key_values import KeyValues
@@ -130,11 +130,12 @@ def _run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = F
     runner = build_runner(cfg, task, keep_going)
     if task == 'train':
         runner.train()
-        return
-    if out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-    if not runner.test():
-        warn('there is no metric: nothing was detected, or the evaluator gives none')
+    else:
+        if out is not None:
+            runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+        if not runner.test():
+            warn('there is no metric: nothing was detected, or the evaluator gives none')
+    end_workers(runner)
 
 
 def _check_detector(cfg: Config, flag: str) -> None:

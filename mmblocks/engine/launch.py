@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from mmblocks.class_name import class_name
 from mmblocks.errors import UserError
@@ -75,6 +77,23 @@ def is_first_process(cfg: Config) -> bool:
     """
     names = _VARIABLES.get(cfg.get('launcher', 'none'))
     return names is None or os.environ.get(names['RANK'], '0') == '0'
+
+
+def end_workers(runner: Runner) -> None:
+    """Ends the workers that data loaders keep for another epoch.
+
+    Left to Python's collector, which frees runners since they refer to themselves, each data
+    loader waits 5 seconds for workers that its message does not reach any more.
+
+    Args:
+        runner: A runner that has done its work.
+    """
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        loader = getattr(loop, 'dataloader', None)  # a loop that was not run is a config
+        if isinstance(loader, DataLoader):
+            loader._iterator = None
+        if isinstance(loop, IterBasedTrainLoop):
+            loop.dataloader_iterator._iterator = None
 
 
 def end_process_group() -> None:

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmblocks.engine import build_runner, prepare
+from mmblocks.engine.launch import end_workers
 from mmblocks.hooks.epoch_seed import epoch_seed
 from tests.engine.tiny_run import CONFIG, keep_globals, write_workspace
 
@@ -49,6 +50,7 @@ def train(cfg, until, resume=None):
     work_dir = 'resumed' if resume else 'whole'
     runner = build_runner(prepare(cfg, work_dir=work_dir, resume=resume))
     runner.train()
+    end_workers(runner)
     return torch.load(f'{work_dir}/{unit}_{until}.pth', weights_only=False)
 
 

@@ -9,9 +9,11 @@ import re
 import shutil
 import socket
 import struct
+import tempfile
 import threading
 import zipfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,18 +160,21 @@ def nobody():
         os.seteuid(0)
 
 
-def test_what_may_not_be_read_is_said(good, tmp_path, request):
-    folder = tmp_path / 'closed'
-    folder.mkdir()
-    shutil.copy(good, folder)
-    good.chmod(0)
-    folder.chmod(0)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    request.getfixturevalue('nobody')
-    for path in (good, folder / 'good.pth', folder / 'gone.pth'):
-        assert refusal(path) == f'cannot read {path}: Permission denied'
-    assert refusal(folder) == f'{folder} is a folder, not a checkpoint'
+def test_what_may_not_be_read_is_said(good, request):
+    # Not in tmp_path, whose parents nobody else may enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder, weights = Path(name, 'closed'), Path(name, 'good.pth')
+        folder.mkdir()
+        for place in (folder, weights):
+            shutil.copy(good, place)
+        Path(name).chmod(0o755)
+        weights.chmod(0)
+        folder.chmod(0)
+        request.getfixturevalue('nobody')
+        for path in (weights, folder / 'good.pth', folder / 'gone.pth'):
+            assert refusal(path) == f'cannot read {path}: Permission denied'
+        assert refusal(folder) == f'{folder} is a folder, not a checkpoint'
+        os.seteuid(os.getuid())
 
 
 def old_format(content, path):

@@ -62,7 +62,7 @@ def test_no_config_in_a_checkpoint_runs_on_resuming(run):
     assert resume(run, path).epoch == 3
     assert not marker.exists()
     for loaded in (CheckpointLoader.load_checkpoint(str(path)), read_checkpoint(str(path))):
-        assert 'open' not in str((loaded['meta'], loaded['message_hub']))
+        assert code not in str((loaded['meta'], loaded['message_hub']))
 
 
 def test_an_inferencer_runs_no_config_of_a_checkpoint(run):
