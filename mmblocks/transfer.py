@@ -18,7 +18,7 @@ from rich.table import Table
 from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
 from mmblocks.engine.resume import latest_checkpoint
-from mmblocks.errors import tool_parser
+from mmblocks.errors import did_you_mean, tool_parser
 from mmblocks.visualization import bbox_scores
 
 SOURCE = 'mmblocks::digits/transfer_source.py'
@@ -51,6 +51,10 @@ RUNS = (
 )
 
 
+# What step times and memory are relative to.
+BASE = next(run for run in RUNS if run.pretrained and run.frozen_stages == -1)
+
+
 class Step(NamedTuple):
     """What a training step takes.
 
@@ -75,6 +79,9 @@ def parse_args() -> argparse.Namespace:
         'Run again, it reuses what is there.'
     )
     parser.add_argument('--work-dir', default='work_dirs/transfer')
+    parser.add_argument(
+        '--only', nargs='+', metavar='RUN', help=f'of {", ".join(run.name for run in RUNS)}'
+    )
     parser.add_argument('--source-scenes', type=int, default=600, metavar='N')
     parser.add_argument('--target-scenes', type=int, default=60, metavar='N')
     parser.add_argument('--val-scenes', type=int, default=200, metavar='N')
@@ -95,6 +102,7 @@ def add_timed_steps(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     """Runs the example and prints its table."""
     args = parse_args()
+    runs = choose(args.only)
     console = terminal()
     work_dir = Path(args.work_dir)
     options = {'train_cfg.max_epochs': args.epochs} if args.epochs else {}
@@ -105,7 +113,7 @@ def main() -> None:
     target = load_config(TARGET, options)
     data_root = prepare_data(target, args.target_scenes, args.val_scenes, console)
     checkpoint = latest_checkpoint(work_dir / 'source')
-    configs = {run: config_of(run, target, checkpoint) for run in RUNS}
+    configs = {run: config_of(run, target, checkpoint) for run in runs}
     scores = {}
     for run, cfg in configs.items():
         console.rule(run.title)
@@ -119,6 +127,27 @@ def main() -> None:
     path = work_dir / 'table.md'
     path.write_text(markdown(table))
     console.print(f'The same in Markdown: {path}')
+
+
+def choose(only: list[str] | None) -> list[Run]:
+    """Gives the runs of these names, with the one that the others are compared with.
+
+    Args:
+        only: Names of runs; None for all.
+
+    Raises:
+        UserError: There is no such run.
+
+    Example:
+        >>> [run.name for run in choose(['frozen_9'])]
+        ['frozen_none', 'frozen_9']
+    """
+    if only is None:
+        return list(RUNS)
+    known = {run.name for run in RUNS}
+    if unknown := [name for name in only if name not in known]:
+        raise UserError(f'--only {unknown[0]}: no such run{did_you_mean(unknown[0], known)}')
+    return [run for run in RUNS if run.name in {*only, BASE.name}]
 
 
 def config_of(run: Run, target: Config, checkpoint: str) -> Config:
@@ -217,7 +246,7 @@ def rows(scores: dict[Run, dict[str, float]], steps: dict[Run, Step]) -> list[tu
     Raises:
         UserError: A run detected nothing, so that there is no metric.
     """
-    base = next(step for run, step in steps.items() if run.pretrained and run.frozen_stages == -1)
+    base = steps[BASE]
     table = [('run', 'mAP', 'mAP50', 'trainable parameters', 'step time', 'kept for backward')]
     for run, step in steps.items():
         if not scores[run]:

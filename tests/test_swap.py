@@ -65,6 +65,7 @@ def test_the_swapped_detector_trains_and_predicts(base, backbone, tmp_path, mmde
         cfg.model.train_cfg.rpn_proposal.max_per_img = 50
         cfg.model.test_cfg.rpn.max_per_img = 20
     model = build_detector(cfg, mmdet_models)
+    model.init_weights()  # before that, some of a DETR's parameters are whatever was in memory
     assert type(model.backbone) is getattr(mmblocks, backbone['type'].removeprefix('mmblocks.'))
     data = batch(80, with_mask='mask-rcnn' in base, shapes=[(3, 128, 128), (3, 128, 96)])
     assert_it_trains(model, data)
