@@ -16,7 +16,7 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta
 from mmblocks.describe import VARIANTS
-from mmblocks.errors import UserError, command
+from mmblocks.errors import UserError, command, tool_parser
 from mmblocks.key_values import KeyValues
 from mmblocks.swap.outputs import build, check_options
 from mmblocks.weights.convert import OURS, convert_weights
@@ -40,7 +40,9 @@ def main() -> None:
     backbone = build(cfg)
     libraries = () if args.to == OURS else known_to(cfg, backbone)
     try:
-        conversion = convert_weights(backbone, args.src, args.to, libraries, args.prefix)
+        conversion = convert_weights(
+            backbone, args.src, args.to, libraries, args.prefix, args.allow_nonfinite
+        )
     except TooFewFound as error:
         if 'out_indices' in args.arch_options:
             raise
@@ -54,9 +56,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Write the weights of a backbone under the names of another library.'
-    )
+    parser = tool_parser('Write the weights of a backbone under the names of another library.')
     parser.add_argument(
         'src', help='file of torch, safetensors or detectron2, http(s)://, torchvision://, timm://'
     )
@@ -82,6 +82,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         '--prefix', metavar='P', help="what the net's keys begin with in SRC; default: found"
+    )
+    parser.add_argument(
+        '--allow-nonfinite', action='store_true', help='take NaN and infinity over, with a warning'
     )
     parser.add_argument('--force', action='store_true', help='replace DST if it is there')
     return parser.parse_args()

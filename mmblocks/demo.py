@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from rich.console import Console
 
@@ -26,6 +26,9 @@ from mmblocks.engine import (
     prepare,
     read_checkpoint,
 )
+from mmblocks.engine.resume import latest_checkpoint
+from mmblocks.errors import tool_parser
+from mmblocks.key_values import KeyValues
 from mmblocks.visualization import (
     ProgressHook,
     bbox_scores,
@@ -41,15 +44,15 @@ METRICS = 'metrics.json'
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train a small detector on generated scenes of digits and show what it finds. '
+    parser = tool_parser(
+        'Train a small detector on generated scenes of digits and show what it finds. '
         'Run again, it reuses what is there and goes on with what was interrupted.'
     )
     parser.add_argument('--config', default=CONFIG, help='config of a detector of digits')
     parser.add_argument('--work-dir', help='default: work_dirs/demo/<config name>')
     parser.add_argument('--retrain', action='store_true', help='train anew')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config'
+        '--cfg-options', nargs='+', action=KeyValues, metavar='KEY=VALUE', help='change the config'
     )
     settings = DigitsSettings()
     parser.add_argument('--train-scenes', type=int, default=settings.train_scenes, metavar='N')
@@ -144,7 +147,7 @@ def train(cfg: Config, work_dir: Path, data_root: Path, retrain: bool, console: 
         f'{how} {cfg.model.type} with {cfg.model.backbone.type} for {epochs} epochs on '
         f'{get_device()}'
     )
-    prepared = prepare(cfg, work_dir=str(work_dir), resume=last_checkpoint(work_dir) or None)
+    prepared = prepare(cfg, work_dir=str(work_dir), resume=latest_checkpoint(work_dir) or None)
     progress = ProgressHook(console)
     try:
         with quiet():
@@ -168,7 +171,7 @@ def epochs_done(work_dir: Path) -> int:
         >>> epochs_done(Path('no_such_folder'))
         0
     """
-    path = last_checkpoint(work_dir)
+    path = latest_checkpoint(work_dir)
     return read_checkpoint(path)['meta']['epoch'] if path else 0
 
 
@@ -188,7 +191,7 @@ def evaluate(cfg: Config, work_dir: Path, console: Console) -> dict[str, float]:
         return kept
     console.print('Evaluating')
     prepared = prepare(cfg, work_dir=str(work_dir))
-    prepared.load_from = last_checkpoint(work_dir)
+    prepared.load_from = latest_checkpoint(work_dir)
     prepared.test_evaluator.outfile_prefix = str(work_dir / 'detections')
     with quiet():
         metrics = build_runner(prepared, 'test').test()
@@ -240,17 +243,11 @@ def sum_up(
         rows.append(('mAP', '[bold red]none: nothing was detected, so there is no metric'))
     minutes, seconds = divmod(round(read_history(work_dir).seconds), 60)
     rows.append(('training time', f'{minutes} min {seconds} s, evaluation not counted'))
-    rows.append(('checkpoint', os.path.relpath(last_checkpoint(work_dir))))
+    rows.append(('checkpoint', os.path.relpath(latest_checkpoint(work_dir))))
     rows += [('' if number else 'pictures', str(path)) for number, path in enumerate(pictures)]
     console.print()
     for name, value in rows:
         console.print(f'{name:<15}{value}', highlight=False, soft_wrap=True)
-
-
-def last_checkpoint(work_dir: Path) -> str:
-    """Gives the path of the latest checkpoint in a work folder; empty if there is none."""
-    pointer = work_dir / 'last_checkpoint'
-    return pointer.read_text().strip() if pointer.exists() else ''
 
 
 def _read_json(path: Path) -> dict | None:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.catalog import build_on_meta
+from mmblocks.weights.published import unmet_needs
 
 
 class Variant(NamedTuple):
@@ -282,16 +283,27 @@ def markdown_peers(variants: tuple[Variant, ...] = VARIANTS) -> str:
         variants: What to write about.
 
     Returns:
-        The table in Markdown, one line per class of backbone and neck.
+        The table in Markdown, one line per class of backbone and neck; and below it, which
+        arguments some of the weights need beside those of the table of backbones.
     """
     peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
+    needs: dict[str, None] = {}
     for variant in variants:
-        peers.setdefault(variant.cfg['type'], set()).update(variant.peers)
+        name = variant.cfg['type']
+        peers.setdefault(name, set()).update(variant.peers)
+        for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
+            needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
     lines = [f'| net | {" | ".join(LIBRARIES)} |', '|---' + '|:-:' * len(LIBRARIES) + '|']
     for name in sorted(peers, key=str.lower):
         cells = ('proved' if library in peers[name] else '' for library in LIBRARIES)
         lines.append(f'| {name} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, '', _NEEDS, '', *sorted(needs)])
+
+
+_NEEDS = (
+    'The proofs hold for the default `conv_cfg`, `norm_cfg`, `act_cfg` and `style`, but for these, '
+    'which need others:'
+)
 
 
 def _macs(count: int) -> str:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmblocks.describe import markdown_peers, markdown_table
 from mmblocks.engine import load_config
-from mmblocks.errors import UserError, command, first_line
+from mmblocks.errors import UserError, command, first_line, tool_parser
 from mmblocks.key_values import KeyValues
 from mmblocks.structure import structure
 from mmblocks.swap.detector import find_detector
@@ -34,9 +34,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Print the table of backbones and that of whose weights they load.'
-    )
+    parser = tool_parser('Print the table of backbones and that of whose weights they load.')
     parser.add_argument('--write-readme', action='store_true', help='put the tables into README.md')
     parser.add_argument(
         '--show',

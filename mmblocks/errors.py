@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
+from typing import Any
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+_OTHERS_WAIT = 10.0  # seconds in which a launcher ends them, once the first has failed
 
 
 class UserError(Exception):
@@ -52,26 +56,60 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def tool_parser(description: str, **options: Any) -> argparse.ArgumentParser:
+    """Makes the parser of a tool, with the options that all tools have.
+
+    Args:
+        description: What the tool does, in one sentence.
+        **options: Further arguments of ``argparse.ArgumentParser``.
+
+    Example:
+        >>> tool_parser('Count.').parse_args(['--debug'])
+        Namespace(debug=True)
+    """
+    parser = argparse.ArgumentParser(description=description, **options)
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Makes a function the main function of a script: ends the process with the right exit code.
 
-    A ``UserError`` becomes one line and exit code 2, Ctrl-C exit code 130. Any other exception is
-    a bug and keeps its traceback. With ``MMBLOCKS_DEBUG=1`` user errors show theirs too.
+    What the user can put right becomes one line and exit code 2: a ``UserError``, and what
+    `mmblocks.explain` says of any other exception. Ctrl-C is exit code 130. Everything else is a
+    bug and keeps its traceback. With ``--debug`` or ``MMBLOCKS_DEBUG=1`` the others show theirs
+    too.
+
+    In a job of several processes they mostly fail alike. The first one speaks at once and the
+    others after a moment, in which the launcher ends them.
     """
 
     @functools.wraps(main)
     def run() -> None:
         try:
             main()
-        except UserError as error:
-            if os.environ.get('MMBLOCKS_DEBUG', '0') not in ('', '0'):
-                traceback.print_exc()
-            several = int(os.environ.get('WORLD_SIZE', '1')) > 1
-            rank = f'[rank {os.environ.get("RANK", "0")}] ' if several else ''
-            print(f'{rank}error: {error}', file=sys.stderr, flush=True)
-            sys.exit(EXIT_USER_ERROR)
         except KeyboardInterrupt:
             note('interrupted')
             sys.exit(EXIT_INTERRUPTED)
+        except Exception as error:
+            line = str(error) if isinstance(error, UserError) else _explanation(error)
+            if line is None:
+                raise
+            if '--debug' in sys.argv or os.environ.get('MMBLOCKS_DEBUG', '0') not in ('', '0'):
+                traceback.print_exc()
+            rank = os.environ.get('RANK', '0')
+            if rank != '0':
+                time.sleep(_OTHERS_WAIT)
+                line = f'[rank {rank}] error: {line}'
+            else:
+                line = f'error: {line}'
+            print(line, file=sys.stderr, flush=True)
+            sys.exit(EXIT_USER_ERROR)
 
     return run
+
+
+def _explanation(error: Exception) -> str | None:
+    from mmblocks.explain import explain  # takes MMEngine's runner, which not every tool has loaded
+
+    return explain(error)

@@ -12,7 +12,7 @@ from rich.table import Table
 from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.describe import cost
 from mmblocks.engine import UserError, command, load_config
-from mmblocks.errors import did_you_mean
+from mmblocks.errors import did_you_mean, tool_parser
 from mmblocks.transfer import measure_steps
 from mmblocks.visualization import bbox_scores
 
@@ -57,8 +57,8 @@ RUNS = (
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Train nets on the digits with other layers stitched in, and compare them with '
+    parser = tool_parser(
+        'Train nets on the digits with other layers stitched in, and compare them with '
         'the plain nets. Run again, it reuses what is there.'
     )
     parser.add_argument('--work-dir', default='work_dirs/stitch')

@@ -15,8 +15,10 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
-from mmblocks.demo import evaluate, last_checkpoint, prepare_data, quiet, terminal, train
+from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
+from mmblocks.engine.resume import latest_checkpoint
+from mmblocks.errors import tool_parser
 from mmblocks.visualization import bbox_scores
 
 SOURCE = 'mmblocks::digits/transfer_source.py'
@@ -68,8 +70,8 @@ class Step(NamedTuple):
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description='Pre-train a detector on the digits 0 to 4, fine-tune it on 5 to 9 with a '
+    parser = tool_parser(
+        'Pre-train a detector on the digits 0 to 4, fine-tune it on 5 to 9 with a '
         'tenth of the scenes, frozen at several depths, and compare with training from scratch. '
         'Run again, it reuses what is there.'
     )
@@ -95,7 +97,7 @@ def main() -> None:
 
     target = load_config(TARGET, options)
     data_root = prepare_data(target, args.target_scenes, args.val_scenes, console)
-    checkpoint = last_checkpoint(work_dir / 'source')
+    checkpoint = latest_checkpoint(work_dir / 'source')
     configs = {run: config_of(run, target, checkpoint) for run in RUNS}
     scores = {}
     for run, cfg in configs.items():

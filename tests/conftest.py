@@ -1,12 +1,14 @@
 """What all tests share: the folder of peers and a fixed seed."""
 
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 # The nets under test are tiny: more threads would only wait for each other. The variable is for
 # the processes that tests start.
@@ -24,6 +26,16 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def log(caplog):
+    """What mmengine's logger says; it does not hand it on by itself."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

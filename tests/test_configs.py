@@ -86,6 +86,14 @@ def test_the_neck_takes_what_the_backbone_gives(path):
     assert head.anchor_generator.strides == [first * 2**i for i in range(cfg.neck.num_outs)]
 
 
+@every_config
+def test_a_net_without_weights_learns_all_of_itself(path):
+    options = read(path).model.backbone
+    if 'init_cfg' not in options:
+        backbone = build_on_meta(options)
+        assert (backbone.norm_eval, backbone.frozen_stages) == (False, -1)
+
+
 @every_coco_config
 def test_a_coco_config_changes_nothing_but_backbone_neck_and_weights(path):
     own = own_text(path)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 import mmblocks
-from mmblocks.engine import UserError, find_config
+from mmblocks.engine import UserError, find_config, load_config
 from mmblocks.swap import swap_backbone
 from mmblocks.swap.cli import main
+from mmblocks.swap.detector import Strides, find_detector
 from mmblocks.swap.text import assignment
 from tests.detecting import assert_it_predicts, assert_it_trains, batch, build_detector
 
@@ -196,6 +198,104 @@ def test_the_detector_inside_a_tracker_or_a_semi_supervised_one_is_found(tmp_pat
     assert model.detector.neck.in_channels == [16, 24, 48, 576]
 
 
+@pytest.mark.parametrize(
+    'base',
+    [
+        *('ssd/ssd300_coco', 'ssd/ssd512_coco', 'ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco'),
+        *('pisa/ssd512_pisa_coco', 'pascal_voc/ssd300_voc0712'),
+    ],
+)
+def test_what_ssds_neck_passes_on_is_written_for_its_head_too(base, tmp_path):
+    base = f'mmdet::{base}.py'
+    old = Config.fromfile(find_config(base)).model
+    swap = swap_backbone(base, MOBILENET)
+    new = loaded(swap, tmp_path).model
+    # MobileNetV3's maps at strides 8 and 16, or 16 and 32.
+    channels = [48, 576] if 'ssdlite' in base else [24, 48]
+    assert new.neck.in_channels == channels
+    assert new.neck.out_channels == [*channels, *old.neck.out_channels[2:]]
+    assert new.bbox_head == dict(old.bbox_head, in_channels=new.neck.out_channels)
+    heads = swap.report[swap.report.index('heads ') :].splitlines()
+    assert heads[0].split()[:2] == ['heads', 'bbox_head.in_channels']
+    assert heads[1].endswith(': unchanged, not the strides of the maps, as in the base')
+
+
+@pytest.mark.parametrize(
+    ('base', 'size'), [('ssd300_coco', 300), ('ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 320)]
+)
+def test_a_swapped_ssd_trains(base, size, tmp_path, mmdet_models):
+    """Its predictions are left alone: the head of mmdet 3.3.0 cannot give any."""
+    cfg = loaded(swap_backbone(f'mmdet::ssd/{base}.py', SHUFFLENET), tmp_path)
+    model = build_detector(cfg, mmdet_models)
+    model.init_weights()  # the norm of its neck starts from whatever is in memory
+    assert_it_trains(model, batch(80, shapes=[(3, size, size)] * 2))
+
+
+def test_the_strides_of_heads_are_those_of_the_first_maps():
+    for values, maps, fits in (
+        ((8, 16), (8, 16), True),
+        ((8, 16), (8, 16, 32), True),
+        ((8, 16), (16, 32), False),
+        ((8, 16, 32), (8, 16), False),
+    ):
+        assert Strides((), values).fit(maps) is fits
+
+
+DEEPSORT = 'mmdet::deepsort/deepsort_faster-rcnn_r50_fpn_8xb2-4e_mot17train_test-mot17test.py'
+
+
+def test_of_several_backbones_the_one_that_is_named_is_swapped(tmp_path):
+    with pytest.raises(UserError, match=r'model\.reid\.backbone; say which with --at model\.det'):
+        swap_backbone(DEEPSORT, MOBILENET)
+    old = Config.fromfile(find_config(DEEPSORT)).model
+    model = loaded(swap_backbone(DEEPSORT, MOBILENET, at='model.detector'), tmp_path).model
+    assert model.detector.backbone == MOBILENET
+    assert model.reid.to_dict() == old.reid.to_dict()
+    for at, expected in (
+        ('model.reid', 'is a BaseReID'),
+        ('model.tracker', 'accepted is model.detector, model.reid'),
+    ):
+        with pytest.raises(UserError, match=expected):
+            swap_backbone(DEEPSORT, MOBILENET, at=at)
+
+
+def test_the_configs_of_mmdet_with_several_backbones_are_known():
+    """Each is a tracker with a net that tells objects apart; --at model.detector is for them."""
+    known = [
+        'deepsort/deepsort_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
+        'deepsort/deepsort_faster-rcnn_r50_fpn_8xb2-4e_mot17train_test-mot17test.py',
+        'strongsort/strongsort_yolox_x_8xb4-80e_crowdhuman-mot17halftrain_test-mot17halfval.py',
+        'strongsort/strongsort_yolox_x_8xb4-80e_crowdhuman-mot20train_test-mot20test.py',
+    ]
+    folder = find_config(RETINANET).parents[1]
+    several = []
+    for name in ('deepsort', 'soft_teacher', 'sort', 'strongsort', 'lad', 'ld', 'qdtrack'):
+        for path in sorted((folder / name).glob('*.py')):
+            try:
+                find_detector(load_config(str(path)).model.to_dict())
+            except UserError as error:
+                if '--at' in str(error):  # and no config that mmdet itself cannot read
+                    several.append(str(path.relative_to(folder)))
+    assert several == known
+
+
+def test_a_base_that_would_fetch_weights_while_it_is_built_fetches_none(tmp_path, monkeypatch):
+    """As timm's nets do, which take pretrained=True."""
+    built = []
+
+    class Fetching(mmblocks.ResNet):
+        def __init__(self, pretrained=False, **options):
+            assert not pretrained
+            built.append(1)
+            super().__init__(**options)
+
+    monkeypatch.setitem(MODELS.module_dict, 'Fetching', Fetching)
+    net = dict(_delete_=True, type='mmengine.Fetching', depth=50, pretrained=True)
+    base = write_base(tmp_path, f'model = dict(backbone={net})')
+    swap_backbone(base, MOBILENET, tmp_path)
+    assert len(built) == 1
+
+
 def test_the_report_says_what_changed():
     swap = swap_backbone(RETINANET, dict(SHUFFLENET, frozen_stages=0))
     lines = swap.report.splitlines()
@@ -213,13 +313,37 @@ def test_the_report_says_what_changed():
         # The convolutions and norms of ResNet-50's stem and first stage; and of our stem.
         f'frozen {3 * 24 * 9 + 48} parameters (frozen_stages=0), '
         'was 225,344 parameters (frozen_stages=1)',
+        'norm_eval False, was True',
         'weights none, was torchvision://resnet50',
     ]
+
+
+def test_a_backbone_without_weights_learns_all_of_itself(tmp_path):
+    # mmdet's default keeps every BatchNorm of a ResNet off.
+    swap = swap_backbone(RETINANET, RESNET)
+    options = loaded(swap, tmp_path).model.backbone
+    assert options == dict(RESNET, frozen_stages=-1, norm_eval=False)
+    assert re.search(r'^norm_eval +False, was True$', swap.report, re.MULTILINE)
+    assert '# Trains from scratch, its BatchNorms too, until an init_cfg names' in swap.text
+    for given in (dict(init_cfg=WEIGHTS), dict(norm_eval=True)):
+        swap = swap_backbone(RETINANET, RESNET | given)
+        assert loaded(swap, tmp_path).model.backbone == RESNET | given
+        assert 'norm_eval  ' not in swap.report
+
+
+def test_weights_that_are_not_loaded_yet_are_not_missed(log):
+    # mmcv's deformable convolutions do not run on the meta device.
+    deformable = dict(dcn=dict(type='DCN'), stage_with_dcn=(False, False, False, True))
+    for options in ({}, deformable):
+        swap = swap_backbone(RETINANET, RESNET | options | dict(frozen_stages=1, init_cfg=WEIGHTS))
+        assert swap.warnings == []
+    assert [record.message for record in log.records if record.levelname == 'WARNING'] == []
 
 
 @pytest.mark.parametrize(
     ('base', 'backbone', 'text', 'expected'),
     [
+        (RETINANET, dict(RESNET, norm_eval=True), '', r'norm_eval=True without weights'),
         (RETINANET, dict(MOBILENET, frozen_stages=1), '', r'frozen at random values'),
         (RETINANET, MOBILENET, "load_from = 'r50.pth'", r"load_from='r50\.pth'"),
         (
@@ -384,8 +508,12 @@ def test_a_backbone_that_cannot_work_is_explained(backbone, expected):
         ('mmdet::_base_/datasets/coco_detection.py', r'has no "model"'),
         ('mmdet::faster_rcnn/faster-rcnn_r50-caffe-dc5_1x_coco.py', r'no neck.*with a neck'),
         (
-            'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py',
-            r'SSDNeck\) does not work with',
+            'mmdet::legacy_1.x/ssd300_coco_v1.py',
+            r'path of the file: .*/ssd300_coco_v1\.py',
+        ),
+        (
+            'mmdet::reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py',
+            r'model of the base is a BaseReID: it tells objects apart and detects none',
         ),
     ],
 )
@@ -401,7 +529,7 @@ def test_a_base_that_cannot_be_swapped_is_explained(base, expected):
         (
             "model = dict(backbone=None, teacher=dict(type='A', backbone=dict(type='B')), "
             "student=dict(type='A', backbone=dict(type='B')))",
-            r'found: model\.teacher\.backbone, model\.student\.backbone',
+            r'found: model\.teacher\.backbone, model\.student\.backbone; say which with --at model',
         ),
         (
             'model = dict(neck=dict(in_channels=[1, 2, 3, 4]))',
@@ -442,13 +570,14 @@ def test_without_out_the_tool_prints_the_config_alone_to_stdout(run_tool):
     assert 'ResNet(depth=50' in err
 
 
-def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path):
+def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path, log):
     out_file = tmp_path / 'new' / 'my.py'
     args = (RETINANET, '--backbone', 'ResNet', '--backbone-options', 'depth=18')
     args += ('out_indices=1,2,3', '--freeze', 2, '--checkpoint', 'x.pth', '--out', out_file)
     code, out, _ = run_tool(*args, '--checkpoint-prefix', 'backbone.')
     assert code == 0
     assert f'written to {out_file}' in out
+    assert [record.message for record in log.records if record.levelname == 'WARNING'] == []
     cfg = Config.fromfile(out_file)
     assert cfg.model.backbone == dict(
         type='mmblocks.ResNet',

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmblocks.datasets import DigitsSettings, make_digits
+from mmblocks.errors import UserError, command, tool_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; the defaults are those of ``DigitsSettings``."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = tool_parser(__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     default = DigitsSettings()
     parser.add_argument('root', nargs='?', default='data/digits', help='folder of the data set')
     parser.add_argument('--train-scenes', type=int, default=default.train_scenes, metavar='N')
@@ -46,15 +44,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@command
 def main() -> None:
     """Make the data set and say where it is."""
     options = vars(parse_args())
     root, overwrite = options.pop('root'), options.pop('overwrite')
+    options.pop('debug')
     try:
         settings = DigitsSettings(**options)
         root = make_digits(root, settings, overwrite)
     except (ValueError, FileExistsError, ImportError) as error:
-        sys.exit(f'make_digits: {error}')
+        raise UserError(str(error)) from error
     print(
         f'{root}: {settings.train_scenes} training and {settings.val_scenes} validation scenes '
         f'of the digits {" ".join(settings.class_names)}'

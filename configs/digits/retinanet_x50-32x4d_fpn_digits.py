@@ -7,7 +7,12 @@ _base_ = [
 custom_imports = dict(imports=['mmblocks'])
 model = dict(
     backbone=dict(
-        type='mmblocks.ResNeXt', depth=50, groups=32, base_width=4, out_indices=(1, 2, 3)
+        type='mmblocks.ResNeXt',
+        depth=50,
+        groups=32,
+        base_width=4,
+        norm_eval=False,
+        out_indices=(1, 2, 3),
     ),
     neck=dict(in_channels=[512, 1024, 2048]),
 )

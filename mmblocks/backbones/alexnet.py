@@ -10,8 +10,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.checks import check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
     Conv,
@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.layers.checks import check_arguments
 from mmblocks.weights.renaming import accept_layouts
 
 
@@ -84,8 +85,7 @@ class AlexNet(BaseBackbone):
         dropout: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
-        check_dropout('dropout', dropout)
+        check_arguments(AlexNet, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

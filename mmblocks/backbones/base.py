@@ -46,7 +46,8 @@ class BaseBackbone(FreezableModule):
             empty where there is a classifier.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the k groups behind it:
             their parameters get no gradient and they stay in eval mode.
-        norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training.
+        norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
+            net that starts without weights, which then learns no statistics.
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for convolutions.
 
@@ -83,7 +84,9 @@ class BaseBackbone(FreezableModule):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(frozen_stages, norm_eval, init_cfg or self.default_init_cfg)
+        super().__init__(
+            frozen_stages, norm_eval, self.default_init_cfg if init_cfg is None else init_cfg
+        )
         self.out_indices = _as_indices(out_indices)
         self.with_cp = with_cp
         self._is_cut = False

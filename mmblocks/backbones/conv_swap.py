@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from mmblocks.errors import first_line
+from mmblocks.layers.checks import CONV, FLAG, Accepted, check, check_choice, is_layer_cfg, shown
 from mmblocks.layers.lookup import accepted_arguments, find_layer
 from mmblocks.layers.plugins import check_stages
 from mmblocks.layers.same_padding import Conv2dSamePadding
@@ -17,6 +19,10 @@ _KERNELS: dict[str, Callable[[nn.Conv2d], bool]] = {
     'pointwise': lambda conv: max(conv.kernel_size) == 1,
     'all': lambda conv: True,
 }
+
+
+# What a net's ``conv_cfg`` may be; the rest is found out where the layers go.
+SWAP = Accepted(is_layer_cfg, CONV.words)
 
 
 class ConvSwap(NamedTuple):
@@ -46,15 +52,16 @@ def as_swap(conv_cfg: Mapping[str, Any] | None) -> ConvSwap | None:
         What is swapped; None for a config of convolutions, with which the whole net is built.
 
     Raises:
-        ValueError: ``kernels`` is none of the three.
-        KeyError: The layer is not registered.
+        ValueError: ``kernels`` is none of the three, or there is no such layer.
     """
     if conv_cfg is None:
         return None
+    check('conv_cfg', conv_cfg, SWAP, optional=True)
     cfg = dict(conv_cfg)
-    layer = find_layer(cfg.get('type', 'Conv2d'), argument='conv_cfg')
+    layer = find_layer(cfg['type'], argument='conv_cfg')
     chooses = {'stages', 'kernels', 'fallback_on_stride'} & cfg.keys()
     if issubclass(layer, nn.Conv2d) and not chooses:
+        check('conv_cfg', conv_cfg, CONV)
         return None
     swap = ConvSwap(
         cfg,
@@ -62,8 +69,8 @@ def as_swap(conv_cfg: Mapping[str, Any] | None) -> ConvSwap | None:
         cfg.pop('kernels', 'spatial'),
         cfg.pop('fallback_on_stride', False),
     )
-    if swap.kernels not in _KERNELS:
-        raise ValueError(f'conv_cfg: kernels={swap.kernels!r} must be one of {list(_KERNELS)}')
+    check_choice('conv_cfg: kernels', swap.kernels, _KERNELS)
+    check('conv_cfg: fallback_on_stride', swap.fallback_on_stride, FLAG)
     return swap
 
 
@@ -143,15 +150,16 @@ def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Modul
             options.setdefault(name, _as_int(value))
         elif not untold:
             raise ValueError(
-                f'conv_cfg: {layer.__name__} cannot take the place of {path}, {conv}: it has no '
-                f'{name}; choose others with stages, kernels or fallback_on_stride=True'
+                f'conv_cfg={shown(cfg)}: {layer.__name__} cannot take the place of {path}, {conv}: '
+                f'it has no {name}; choose others with stages, kernels or fallback_on_stride=True'
             )
     try:
         new = layer(**options)
         _check_size(new, conv)
-    except ValueError as error:
+    except Exception as error:
         raise ValueError(
-            f'conv_cfg: {layer.__name__} cannot take the place of {path}, {conv}: {error}'
+            f'conv_cfg={shown(cfg)}: {layer.__name__} cannot take the place of {path}, {conv}: '
+            f'{first_line(error)}'
         ) from error
     new.replaces = str(conv)
     return new

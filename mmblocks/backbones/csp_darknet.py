@@ -10,11 +10,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_factor, check_layers, is_count
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.layers.checks import check_arguments, check_choice, is_count
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
+from mmblocks.weights.published import Published
 
 
 class _Stage(NamedTuple):
@@ -57,8 +59,8 @@ class CSPDarknet(BaseBackbone):
             spatial pyramid pooling stands in front of them; all before the factors.
         spp_kernal_sizes: Windows of the spatial pyramid pooling in pixels, odd numbers.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
-        act_cfg: Activation layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation layers; None for none.
         norm_eval: Keep BatchNorm in eval mode during training.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         block: 'C3' or 'C2f'.
@@ -80,6 +82,9 @@ class CSPDarknet(BaseBackbone):
     """
 
     default_init_cfg = DEPTHWISE_INIT_CFG
+    published = (
+        Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, dict(eps=1e-3)),
+    )
     blocks: ClassVar[dict[str, type[nn.Module]]] = {'C3': C3, 'C2f': C2f}
     arch_settings: ClassVar[dict[str, tuple[_Stage, ...]]] = {
         'P5': (
@@ -108,8 +113,8 @@ class CSPDarknet(BaseBackbone):
         arch_ovewrite: Sequence[Sequence[int | bool]] | None = None,
         spp_kernal_sizes: Sequence[int] = (5, 9, 13),
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict = dict(type='Swish'),
+        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: dict | None = dict(type='Swish'),
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
         block: str = 'C3',
@@ -119,9 +124,7 @@ class CSPDarknet(BaseBackbone):
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_choice('block', block, self.blocks)
-        check_factor('deepen_factor', deepen_factor)
-        check_factor('widen_factor', widen_factor)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(CSPDarknet, locals(), conv_cfg=SWAP)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         rows = self.arch_settings[arch] if arch_ovewrite is None else _checked(arch_ovewrite)
@@ -155,7 +158,7 @@ class CSPDarknet(BaseBackbone):
 
 
 def _checked(arch_ovewrite: Sequence[Sequence[int | bool]]) -> tuple[_Stage, ...]:
-    if not isinstance(arch_ovewrite, Sequence):
+    if not isinstance(arch_ovewrite, Sequence) or isinstance(arch_ovewrite, str):
         raise ValueError(f'arch_ovewrite={arch_ovewrite!r}: must be a list of rows, or None')
     stages: list[_Stage] = []
     for i, row in enumerate(arch_ovewrite):
@@ -176,7 +179,7 @@ def _checked(arch_ovewrite: Sequence[Sequence[int | bool]]) -> tuple[_Stage, ...
                 f'arch_ovewrite[{i}]={row}: in_channels={values[0]} must be the '
                 f'{stages[-1].out_channels} output channels of the row before'
             )
-        stages.append(_Stage(*values))
+        stages.append(_Stage(*numbers, *map(bool, flags)))
     if not stages:
         raise ValueError(f'arch_ovewrite={arch_ovewrite}: must have at least one row')
     return tuple(stages)

@@ -6,24 +6,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import (
-    check_count,
-    check_dropout,
-    check_layers,
-    check_number,
-    is_count,
-)
 from mmblocks.backbones.classifier import (
     mmpretrain_classifier,
     outputs_with_classifier,
     pooled_linear,
 )
+from mmblocks.backbones.conv_swap import SWAP
+from mmblocks.layers.checks import check_arguments, is_count
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 
@@ -57,7 +54,7 @@ class DenseNet(BaseBackbone):
             compute them again, as in `Memory-efficient implementation of DenseNets
             <https://arxiv.org/abs/1707.06990>`_. ``with_cp`` alone holds a whole dense block
             while its gradient is computed; together they need the least memory.
-        norm_cfg: Norm layers; the default is that of all published weights.
+        norm_cfg: Norm layers; None for none. The default is that of all published weights.
         act_cfg: Activation behind every norm.
         out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
             Default: the last one, as in mmpretrain, or with a classifier none. A detector with a
@@ -97,7 +94,7 @@ class DenseNet(BaseBackbone):
         drop_rate: float = 0,
         compression_factor: float = 0.5,
         memory_efficient: bool = False,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU'),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
@@ -108,15 +105,7 @@ class DenseNet(BaseBackbone):
         num_classes: int = -1,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_layers(in_channels, norm_cfg, act_cfg)
-        check_count('bn_size', bn_size)
-        check_dropout('drop_rate', drop_rate)
-        check_number(
-            'compression_factor',
-            compression_factor,
-            lambda factor: 0 < factor <= 1,
-            'above 0 and at most 1',
-        )
+        check_arguments(DenseNet, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -170,10 +159,16 @@ class DenseNet(BaseBackbone):
         channels = settings.init_channels
         norm_cfg, act_cfg = layers['norm_cfg'], layers['act_cfg']
         stem = {
-            'features.conv0': build_conv_layer(
-                layers['conv_cfg'], in_channels, channels, 7, stride=2, padding=3, bias=False
+            'features.conv0': build_conv(
+                layers['conv_cfg'],
+                in_channels,
+                channels,
+                7,
+                stride=2,
+                padding=3,
+                bias=norm_cfg is None,
             ),
-            'features.norm0': build_norm_layer(norm_cfg, channels)[1],
+            'features.norm0': build_norm(norm_cfg, channels)[1],
             'features.act0': build_activation_layer(act_cfg),
             'features.pool0': nn.MaxPool2d(3, stride=2, padding=1),
         }
@@ -196,7 +191,7 @@ class DenseNet(BaseBackbone):
             channels = block.out_channels
             if i == len(settings.depths):
                 # torchvision's name, however many blocks there are.
-                modules['features.norm5'] = build_norm_layer(norm_cfg, channels)[1]
+                modules['features.norm5'] = build_norm(norm_cfg, channels)[1]
                 modules['features.act5'] = build_activation_layer(act_cfg)
             yield Group(modules, channels, 2 ** (i + 1))
 
@@ -211,6 +206,11 @@ def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]
     whole = (mmpretrain_classifier(theirs),) if with_classifier else ()
     return (
         *whole,
+        Layout(
+            'timm (deep stem)',
+            r'features\.conv1\.',
+            refused='stem and strides are others there, so the outputs would differ',
+        ),
         Layout(
             'old torchvision',
             old,

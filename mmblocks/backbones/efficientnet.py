@@ -11,11 +11,15 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_drop_path_rate, check_dropout, check_layers, is_number
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.efficientnet_layouts import efficientnet_layouts
+from mmblocks.backbones.efficientnet_layouts import (
+    efficientnet_layouts,
+    efficientnet_published,
+)
 from mmblocks.backbones.mobilenet_layouts import BlockNames
+from mmblocks.layers.checks import check_arguments, is_number
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
@@ -109,9 +113,9 @@ class EfficientNet(BaseBackbone):
         frozen_stages: -1 freezes nothing, k the groups 0 to k. mmdet's k are the first k groups,
             so its 0 freezes nothing.
         conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
-        norm_cfg: Norm layers.
-        act_cfg: Activation. ``dict(type='SiLU')`` is the same function as the default and needs
-            less memory in training.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation; None for none. ``dict(type='SiLU')`` is the same function as the
+            default and needs less memory in training.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
@@ -178,8 +182,8 @@ class EfficientNet(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = dict(type='mmblocks.Conv2dSamePadding'),
-        norm_cfg: dict = dict(type='BN', eps=1e-3),
-        act_cfg: dict = dict(type='Swish'),
+        norm_cfg: dict | None = dict(type='BN', eps=1e-3),
+        act_cfg: dict | None = dict(type='Swish'),
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -188,11 +192,9 @@ class EfficientNet(BaseBackbone):
         num_classes: int = -1,
         drop_rate: float | None = None,
     ) -> None:
-        check_drop_path_rate(drop_path_rate)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(EfficientNet, locals(), conv_cfg=SWAP)
         settings = self._settings(arch)
         drop_rate = settings.drop_rate if drop_rate is None else drop_rate
-        check_dropout('drop_rate', drop_rate)
         stages = self.families[settings.family]
         if init_cfg is None and any(stage.with_se for stage in stages):
             init_cfg = _GATED_INIT_CFG
@@ -219,6 +221,8 @@ class EfficientNet(BaseBackbone):
                 inverted, fused, len(stages), blocks[-1].group + 1, with_classifier=num_classes > 0
             ),
         )
+        name = arch if isinstance(arch, str) else None
+        self.published = efficientnet_published(name, settings.family)
 
     @classmethod
     def _settings(cls, arch: str | Mapping[str, Any]) -> _Arch:

@@ -14,6 +14,7 @@ from mmblocks.backbones.mobilenet_layouts import (
     timm_stem_rules,
     torchvision_block_rules,
 )
+from mmblocks.weights.published import Published
 from mmblocks.weights.renaming import Layout, Rule
 
 _WITHOUT_CLASSIFIER = (Layout('mmblocks', CLASSIFIER[0], (CLASSIFIER,)),)
@@ -42,6 +43,11 @@ def efficientnet_layouts(
     """
     dropped = () if with_classifier else (CLASSIFIER,)
     return (
+        Layout(
+            'timm (conditional convolutions)',
+            r'blocks\.\d+\.\d+\.routing_fn\.',
+            refused='their kernels are chosen by each image, so the outputs would differ',
+        ),
         Layout(
             'torchvision',
             r'features\.\d+\.\d+\.block\.',
@@ -73,3 +79,39 @@ def _timm_edge_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
         for i, conv in enumerate(('conv_exp', 'conv_pwl'), 1):
             yield re.escape(f'{block.timm}.{conv}.'), f'{block.ours}.conv{i}.conv.'
             yield re.escape(f'{block.timm}.bn{i}.'), f'{block.ours}.conv{i}.bn.'
+
+
+# TensorFlow's padding and eps, and those of torch.
+_TENSORFLOW = dict(padding='same', eps=1e-3)
+_TORCH = dict(padding='symmetric', eps=1e-5)
+
+
+def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ...]:
+    """Gives what the published weights of EfficientNet need.
+
+    Args:
+        arch: Name of the net, if it has one.
+        family: 'b', or 'e' for the EdgeTPU's.
+    """
+    activation = dict(activation='ReLU') if family == 'e' else {}
+    large = arch in ('b5', 'b6', 'b7')
+    models = f'efficientnet_{family}*'
+    rows = [
+        Published('timm', f'tf_{models}', 'tf_efficientnet', 'timm', _TENSORFLOW | activation),
+        Published('timm', models, 'efficientnet_[bel]', 'timm', _TORCH | activation),
+        Published('mmpretrain', 'efficientnet-b*', r'efficientnet_b\d_3rdparty', None, _TENSORFLOW),
+        Published(
+            'torchvision',
+            'efficientnet_b5 to b7' if large else 'efficientnet_b0 to b4',
+            r'efficientnet_b\d',
+            'torchvision',
+            _TORCH | dict(eps=1e-3) if large else _TORCH,
+        ),
+    ]
+    if arch == 'b0':
+        blurred = 'they blur in front of each stride'
+        rows.insert(
+            0,
+            Published('timm', 'efficientnet_blur_b0', 'efficientnet_blur', 'timm', other=blurred),
+        )
+    return tuple(rows)

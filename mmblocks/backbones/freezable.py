@@ -8,8 +8,8 @@ from mmengine.logging import print_log
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmblocks.backbones.random_tensors import RandomTensors
 from mmblocks.backbones.stitchable import StitchableModule
-from mmblocks.weights.module import FilledTensors
 
 
 class FreezableModule(StitchableModule):
@@ -19,9 +19,6 @@ class FreezableModule(StitchableModule):
         frozen_stages: As :class:`BaseBackbone`'s.
         norm_eval: The same.
         init_cfg: The same.
-
-    Attributes:
-        filled_tensors: What weights have filled.
     """
 
     out_indices: tuple[int, ...]
@@ -32,15 +29,17 @@ class FreezableModule(StitchableModule):
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self._frozen_names: set[str] = set()
-        # Number of groups of which it is known whether they were frozen as chance has made them.
-        self._asked_groups = 0
+        # Parameters of the frozen groups that had no gradient before they were frozen.
+        self._held_back: set[str] = set()
+        # Number of groups of which it was checked whether they were frozen while random.
+        self._num_checked_groups = 0
 
     def _start_frozen(self) -> None:
         """Freezes for the first time; the groups are there."""
         self.check_frozen_stages(self.frozen_stages)
+        self._hold_back(self._parameters_up_to(self.frozen_stages))
         self._freeze_stages()
-        self.filled_tensors = FilledTensors(self)
+        self._random_tensors = RandomTensors(self)
 
     def check_frozen_stages(self, k: int) -> None:
         """Raises unless there is so much to freeze.
@@ -72,12 +71,18 @@ class FreezableModule(StitchableModule):
             ValueError: It is out of range; nothing has changed then.
         """
         self.check_frozen_stages(frozen_stages)
+        # By the names of today, as modules may have been parametrized, fused or replaced since;
+        # and all of them before anything changes.
+        before = self._parameters_up_to(self.frozen_stages)
+        after = self._parameters_up_to(frozen_stages)
+        for name, parameter in before.items():
+            if name not in self._held_back and parameter.is_floating_point():
+                parameter.requires_grad_(True)
         self.frozen_stages = frozen_stages
+        self._hold_back(after)
         # What is thawed and frozen again has been trained meanwhile, or not.
-        self._asked_groups = min(self._asked_groups, frozen_stages + 1)
-        for name in self._frozen_names:
-            self.get_parameter(name).requires_grad_(True)
-        self._frozen_names.clear()
+        self._num_checked_groups = min(self._num_checked_groups, frozen_stages + 1)
+        self._freeze_stages()
         self._set_mode(self.training)
 
     def frozen_summary(self) -> str:
@@ -114,35 +119,17 @@ class FreezableModule(StitchableModule):
             groups[title] = parts
         return groups
 
-    def _warn_of_random_parts(self) -> None:
-        """Asks each group once whether it is frozen as chance has made it."""
-        groups = list(self.group_parts().items())[self._asked_groups : self.frozen_stages + 1]
-        self._asked_groups = max(self._asked_groups, self.frozen_stages + 1)
-        if random := self.filled_tensors.lacking_in(self, dict(groups)):
-            print_log(
-                f'{type(self).__name__} with frozen_stages={self.frozen_stages} freezes what no '
-                f'checkpoint has filled, so it stays random: {", ".join(random)}',
-                logger='current',
-                level=logging.WARNING,
-            )
-
-    def _freeze_stages(self) -> None:
-        names = [name for i in range(self.frozen_stages + 1) for name in self._parts(i)]
-        for prefix in names:
-            module = self.get_submodule(prefix).eval()
-            for name, parameter in module.named_parameters(prefix):
-                if parameter.requires_grad:
-                    parameter.requires_grad_(False)
-                    parameter.grad = None
-                    self._frozen_names.add(name)
-
     def train(self, mode: bool = True) -> FreezableModule:
         """Sets training mode; frozen groups, and with norm_eval every BatchNorm, stay in eval."""
         self._set_mode(mode)
         # Whatever loads weights before a training has done so.
         if mode:
-            self._warn_of_random_parts()
+            self._warn_of_random_tensors()
         return self
+
+    def _init_random(self) -> None:
+        super()._init_random()
+        self._random_tensors = RandomTensors(self)
 
     def _set_mode(self, training: bool) -> None:
         super().train(training)
@@ -150,8 +137,75 @@ class FreezableModule(StitchableModule):
             self._freeze_stages()
             if self.norm_eval:
                 for module in self.modules():
-                    if isinstance(module, _BatchNorm):
+                    if module.training and isinstance(module, _BatchNorm):
                         module.eval()
+
+    def _freeze_stages(self) -> None:
+        for name in self._parts_up_to(self.frozen_stages):
+            module = self.get_submodule(name)
+            module.eval()
+            for parameter in module.parameters():
+                if parameter.requires_grad:
+                    parameter.requires_grad_(False)
+                    parameter.grad = None
+
+    def _parts_up_to(self, k: int) -> list[str]:
+        return [name for i in range(k + 1) for name in self._parts(i)]
+
+    def _parameters_up_to(self, k: int) -> dict[str, nn.Parameter]:
+        return {
+            name: parameter
+            for part in self._parts_up_to(k)
+            for name, parameter in self.get_submodule(part).named_parameters(part)
+        }
+
+    def _hold_back(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Remembers which parameters that are about to be frozen must not be thawed again."""
+        self._held_back = {name for name, p in parameters.items() if not p.requires_grad}
+
+    def _warn_of_random_tensors(self) -> None:
+        """Warns, when a training starts, of what would stay random in it."""
+        starts = not self._random_tensors.were_asked_for
+        if not starts and self._num_checked_groups > self.frozen_stages:
+            return
+        random = self._random_tensors.names(self)
+        if starts and self.norm_eval:
+            self._warn_of_random_norms(random)
+        self._warn_of_random_groups(random)
+
+    def _warn_of_random_norms(self, random: list[str]) -> None:
+        frozen = tuple(f'{part}.' for part in self._parts_up_to(self.frozen_stages))
+        norms = [
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, _BatchNorm) and not f'{name}.'.startswith(frozen)
+        ]
+        holders = {name.rpartition('.')[0] for name in random}
+        if norms and holders.issuperset(norms):
+            print_log(
+                f'{type(self).__name__} with norm_eval=True starts from random weights: its '
+                f'{len(norms)} BatchNorms stay in eval mode and learn no statistics; write '
+                'norm_eval=False, or give weights',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _warn_of_random_groups(self, random: list[str]) -> None:
+        """Asks each group once whether it is frozen while random."""
+        groups = list(self.group_parts().items())[self._num_checked_groups : self.frozen_stages + 1]
+        self._num_checked_groups = max(self._num_checked_groups, self.frozen_stages + 1)
+        found = []
+        for group, parts in groups:
+            beginnings = tuple(f'{part}.' for part in parts)
+            if names := [name for name in random if name.startswith(beginnings)]:
+                found.append(f'{group} ({len(names)} tensors, {names[0]})')
+        if found:
+            print_log(
+                f'{type(self).__name__} with frozen_stages={self.frozen_stages} freezes what no '
+                f'checkpoint has filled, so it stays random: {", ".join(found)}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 def _has_parameters(module: nn.Module) -> bool:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_factor, check_layers
+from mmblocks.backbones.conv_swap import SWAP
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout, accept_layouts
 
 _CLASSIFIER = r'(conv_head|classifier)\.'
+_LAYOUTS = (
+    Layout(
+        'GhostNetV2 or V3',
+        r'blocks\.\d+\.\d+\.ghost1\.(short_conv|\w+_rpr_)',
+        refused='its ghost modules have further branches, so the outputs would differ',
+    ),
+    Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
+)
 
 
 class _Block(NamedTuple):
@@ -42,7 +53,7 @@ class GhostNet(BaseBackbone):
             ``blocks.(k - 1)``.
         in_channels: Channels of the images.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation layers.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -88,19 +99,18 @@ class GhostNet(BaseBackbone):
         frozen_stages: int = -1,
         in_channels: int = 3,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_factor('width', width)
-        check_layers(in_channels, norm_cfg, act_cfg)
+        check_arguments(GhostNet, locals(), conv_cfg=SWAP)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))
-        accept_layouts(self, [Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),))])
+        accept_layouts(self, _LAYOUTS)
 
     def _groups(
         self,
@@ -112,12 +122,12 @@ class GhostNet(BaseBackbone):
     ) -> Iterator[Group]:
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         channels = make_divisible(self.stem_channels * width, 4)
-        conv_stem = build_conv_layer(
-            conv_cfg, in_channels, channels, 3, stride=2, padding=1, bias=False
+        conv_stem = build_conv(
+            conv_cfg, in_channels, channels, 3, stride=2, padding=1, bias=norm_cfg is None
         )
         stem = {
             'conv_stem': conv_stem,
-            'bn1': build_norm_layer(norm_cfg, channels)[1],
+            'bn1': build_norm(norm_cfg, channels)[1],
             'act1': build_activation_layer(act_cfg),
         }
         stride = 2
@@ -141,7 +151,8 @@ class GhostNet(BaseBackbone):
                 channels, stride = out_channels, stride * block.stride
             yield Group({f'blocks.{i}': Sequential(*blocks)}, channels, stride)
         last = Sequential()
-        last.add_module('conv', build_conv_layer(conv_cfg, channels, mid_channels, 1, bias=False))
-        last.add_module('bn1', build_norm_layer(norm_cfg, mid_channels)[1])
+        conv = build_conv(conv_cfg, channels, mid_channels, 1, bias=norm_cfg is None)
+        last.add_module('conv', conv)
+        last.add_module('bn1', build_norm(norm_cfg, mid_channels)[1])
         last.add_module('act1', build_activation_layer(act_cfg))
         yield Group({f'blocks.{len(self.stages)}': Sequential(last)}, mid_channels, stride)

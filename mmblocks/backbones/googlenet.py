@@ -9,10 +9,12 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.conv_swap import SWAP
+from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
+from mmblocks.weights.published import Published
 from mmblocks.weights.renaming import Layout, accept_layouts
 
 
@@ -74,8 +76,8 @@ class GoogLeNet(BaseBackbone):
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
-        act_cfg: Activation behind every convolution.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation behind every convolution; None for none.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
         dropout: Share of the values in front of the classifier that are zeroed in training.
@@ -100,6 +102,9 @@ class GoogLeNet(BaseBackbone):
         1
     """
 
+    published = (
+        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
+    )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
         _Block('3a', 64, 96, 128, 16, 32, 32, pool_size=3),
@@ -122,17 +127,15 @@ class GoogLeNet(BaseBackbone):
         norm_eval: bool = False,
         with_cp: bool = False,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', eps=0.001),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN', eps=0.001),
+        act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         dropout: float = 0.2,
         dropout_aux: float = 0.7,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
-        check_dropout('dropout', dropout)
-        check_dropout('dropout_aux', dropout_aux)
+        check_arguments(GoogLeNet, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

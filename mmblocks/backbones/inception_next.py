@@ -6,22 +6,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import (
-    check_drop_path_rate,
-    check_dropout,
-    check_layers,
-    is_count,
-    is_number,
-)
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.checks import check_arguments, is_count, is_number
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 
@@ -57,7 +53,7 @@ class InceptionNeXt(BaseBackbone):
             Default: all, or with a classifier none, so that the logits are the only output.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; the default is that of all published weights.
+        norm_cfg: Norm layers; None for none. The default is that of all published weights.
         act_cfg: Activation within the MLPs of the blocks.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -102,7 +98,7 @@ class InceptionNeXt(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='GELU'),
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -112,9 +108,7 @@ class InceptionNeXt(BaseBackbone):
         drop_rate: float = 0.0,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_drop_path_rate(drop_path_rate)
-        check_dropout('drop_rate', drop_rate)
-        check_layers(in_channels, norm_cfg, act_cfg)
+        check_arguments(InceptionNeXt, locals(), conv_cfg=SWAP)
         settings = self._settings(arch)
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
@@ -179,10 +173,8 @@ class InceptionNeXt(BaseBackbone):
         conv_cfg, norm_cfg = layers['conv_cfg'], layers['norm_cfg']
         channels = settings.widths[0]
         stem = Sequential(
-            build_conv_layer(
-                conv_cfg, in_channels, channels, self.stem_stride, stride=self.stem_stride
-            ),
-            build_norm_layer(norm_cfg, channels)[1],
+            build_conv(conv_cfg, in_channels, channels, self.stem_stride, stride=self.stem_stride),
+            build_norm(norm_cfg, channels)[1],
         )
         yield Group({'stem': stem}, channels, self.stem_stride, tap=False)
         # Blocks that are not built count as well: the rates do not depend on the outputs.
@@ -216,13 +208,13 @@ class InceptionNeXt(BaseBackbone):
 def _downsample(
     in_channels: int, out_channels: int, step: BlockStride, conv_cfg: dict | None, norm_cfg: dict
 ) -> nn.Module:
-    parts = OrderedDict({'0': build_norm_layer(norm_cfg, in_channels)[1]})
+    parts = OrderedDict({'0': build_norm(norm_cfg, in_channels)[1]})
     if step.stride == 1:
         # So that the map keeps its size; the odd pixel is at the right and the bottom.
         before = step.dilation // 2
         after = step.dilation - before
         parts['pad'] = nn.ZeroPad2d((before, after, before, after))
-    parts['1'] = build_conv_layer(
+    parts['1'] = build_conv(
         conv_cfg, in_channels, out_channels, 2, stride=step.stride, dilation=step.dilation
     )
     return Sequential(parts)

@@ -10,8 +10,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.checks import check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -20,6 +20,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.layers.checks import check_arguments
 from mmblocks.weights.renaming import accept_layouts
 
 
@@ -82,7 +83,7 @@ class LeNet5(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_arguments(LeNet5, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, 2)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -91,20 +92,27 @@ class LeNet5(BaseBackbone):
             self.add_groups(groups)
             accept_layouts(self, [without_classifier('mmpretrain')])
             return
-        stem, *stages = groups
-        checked = stem._replace(modules={'image_size': _ImageSize()})
         classifier = Sequential(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, num_classes))
-        self.add_groups([checked, *stages], {'flatten': nn.Flatten(), 'classifier': classifier})
+        self.add_groups(groups, {'flatten': nn.Flatten(), 'classifier': classifier})
 
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the feature maps and the logits.
 
-class _ImageSize(nn.Module):
-    """Lets images pass of which the last convolution leaves one pixel."""
+        Args:
+            x: Images, (N, in_channels, H, W); with a classifier of 32 x 32 pixels.
 
-    def forward(self, x: Tensor) -> Tensor:
+        Returns:
+            One map per entry of ``out_indices``, highest resolution first; behind them, where
+            there is a classifier, its logits, (N, num_classes).
+
+        Raises:
+            ValueError: The classifier got images of another size.
+        """
         height, width = x.shape[2:]
-        if not (32 <= height < 36 and 32 <= width < 36):
+        # Of these the last convolution leaves one pixel.
+        if self.has_classifier and not (32 <= height < 36 and 32 <= width < 36):
             raise ValueError(
                 f'images of {height} x {width} pixels: the classifier of LeNet5 takes 32 x 32; '
                 'pad or resize them'
             )
-        return x
+        return super().forward(x)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from mmblocks.weights.published import Published
 from mmblocks.weights.renaming import Layout, Rule
 
 CLASSIFIER: Rule = (r'classifier\.', None)
@@ -113,6 +114,34 @@ def mobilenet_v3_layouts(blocks: Sequence[BlockNames], timm_stages: int) -> tupl
             ),
         ),
     )
+
+
+MOBILENET_V3_PUBLISHED = (
+    Published(
+        'torchvision',
+        'mobilenet_v3_*',
+        'mobilenet_v3',
+        'torchvision',
+        dict(padding='symmetric', eps=1e-3),
+    ),
+    Published('timm', 'tf_mobilenetv3_*', 'tf_mobilenetv3', 'timm', dict(padding='same', eps=1e-3)),
+    Published(
+        'timm',
+        'mobilenetv3_rw',
+        'mobilenetv3_rw',
+        'timm',
+        other='their squeeze-and-excitations have other widths',
+        only_named=True,
+    ),
+    Published('timm', 'mobilenetv3_*', 'mobilenetv3_', 'timm', dict(padding='symmetric', eps=1e-5)),
+    Published(
+        'mmpretrain',
+        'mobilenet-v3-small-050 and -075',
+        'mobilenet_v3_small_0(50|75)_3rdparty',
+        None,
+        dict(padding='symmetric', eps=1e-5),
+    ),
+)
 
 
 def timm_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:

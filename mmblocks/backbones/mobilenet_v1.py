@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_factor, check_layers
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import MOBILENET_V1_LAYOUTS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import accept_layouts
 
 
@@ -41,7 +44,7 @@ class MobileNetV1(BaseBackbone):
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
             ``blocks.(k - 1)``.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation layers.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -80,7 +83,7 @@ class MobileNetV1(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -90,8 +93,7 @@ class MobileNetV1(BaseBackbone):
         head_conv: bool = False,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_factor('widen_factor', widen_factor)
-        check_layers(in_channels, norm_cfg, act_cfg)
+        check_arguments(MobileNetV1, locals(), conv_cfg=SWAP)
         if out_indices is None:
             out_indices = (1, 2, 3, 5 if head_conv else 4)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
@@ -142,14 +144,14 @@ def _conv_norm_act(
     norm_cfg: dict,
     act_cfg: dict,
 ) -> dict[str, nn.Module]:
-    conv = build_conv_layer(
+    conv = build_conv(
         conv_cfg,
         in_channels,
         out_channels,
         kernel_size,
         stride=stride,
         padding=kernel_size // 2,
-        bias=False,
+        bias=norm_cfg is None,
     )
-    norm = build_norm_layer(norm_cfg, out_channels)[1]
+    norm = build_norm(norm_cfg, out_channels)[1]
     return dict(zip(names, (conv, norm, build_activation_layer(act_cfg)), strict=True))

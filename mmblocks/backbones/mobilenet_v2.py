@@ -10,11 +10,12 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_factor, check_layers
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v2_layouts
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.pretrained import given_init_cfg
+from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.layers.make_divisible import make_divisible
@@ -40,11 +41,11 @@ class MobileNetV2(BaseBackbone):
         widen_factor: Factor of the channel numbers, which are rounded to multiples of 8;
             ``conv2`` keeps its 1280 below 1.0.
         out_indices: Which of the groups 0 to 7 give an output. The default is the last one of
-            each stride: 4, 8, 16 and 32.
+            each stride: 4, 8, 16 and 32; mmpretrain's is (7,).
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
-        act_cfg: Activation layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation layers; None for none.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
         pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
@@ -88,8 +89,8 @@ class MobileNetV2(BaseBackbone):
         out_indices: int | Sequence[int] = (1, 2, 4, 7),
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU6'),
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU6'),
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
@@ -100,9 +101,7 @@ class MobileNetV2(BaseBackbone):
         fix_stem_head: bool = False,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_factor('widen_factor', widen_factor)
-        check_factor('deepen_factor', deepen_factor)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(MobileNetV2, locals(), conv_cfg=SWAP)
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)

@@ -9,10 +9,15 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_layers
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v3_layouts
+from mmblocks.backbones.mobilenet_layouts import (
+    MOBILENET_V3_PUBLISHED,
+    BlockNames,
+    mobilenet_v3_layouts,
+)
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.layers.make_divisible import make_divisible
@@ -94,16 +99,17 @@ class MobileNetV3(BaseBackbone):
     stem ``layer0`` to the 1x1 convolution behind the last block. Weights of torchvision and timm
     load as they are. The default ``norm_cfg`` is that of torchvision's weights and of
     mmpretrain's large and small ones; all others, timm's too, need ``dict(type='BN')`` for the
-    same maps. timm's ``tf_`` weights pad differently and never give them. Parts behind the last
-    output are not built.
+    same maps, and timm's ``tf_mobilenetv3_*`` ``conv_cfg=dict(type='mmblocks.Conv2dSamePadding')``.
+    Parts behind the last output are not built.
 
     Args:
         arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         out_indices: Which of the groups give an output, the stem counted as 0: 0 to 12, or 0 to
             16 of a large net. Default: the last one of the strides 4, 8, 16 and 32, so
             (1, 3, 8, 12) or (3, 6, 12, 16); the last is the 1x1 convolution, as in MobileNetV2.
+            mmpretrain's default is the last alone.
         frozen_stages: -1 freezes nothing, k ``layer0`` to ``layerk``.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -127,6 +133,7 @@ class MobileNetV3(BaseBackbone):
     """
 
     default_init_cfg = DEPTHWISE_INIT_CFG
+    published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16
     se_cfg: ClassVar[dict] = dict(ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid)))
     arch_settings: ClassVar[dict[str, _Arch]] = {
@@ -141,7 +148,7 @@ class MobileNetV3(BaseBackbone):
         self,
         arch: str = 'small',
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', eps=0.001, momentum=0.01),
+        norm_cfg: dict | None = dict(type='BN', eps=0.001, momentum=0.01),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
@@ -153,7 +160,7 @@ class MobileNetV3(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(MobileNetV3, locals(), conv_cfg=SWAP)
         stages, widen_factor = self.arch_settings[arch]
         blocks = [
             block._replace(channels=make_divisible(block.channels * widen_factor, 8))

@@ -9,8 +9,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.checks import check_choice, check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
     Conv,
@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.weights.renaming import accept_layouts
 
 _MAX = Pool(3, ceil_mode=True)
@@ -106,8 +107,7 @@ class NIN(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
-        check_dropout('dropout', dropout)
+        check_arguments(NIN, locals(), conv_cfg=SWAP)
         stages = self.arch_settings[arch]
         out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from torch import nn
 
 from mmblocks.backbones.base import Group
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout
 
 # Weights by what comes in: without norms nothing else keeps the signal's size.
@@ -61,7 +63,7 @@ class Conv(NamedTuple):
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
         """Gives two modules, or three with a norm."""
         modules = [
-            build_conv_layer(
+            build_conv(
                 cfgs.conv_cfg,
                 in_channels,
                 self.channels,
@@ -72,7 +74,7 @@ class Conv(NamedTuple):
             )
         ]
         if cfgs.norm_cfg is not None:
-            modules.append(build_norm_layer(cfgs.norm_cfg, self.channels)[1])
+            modules.append(build_norm(cfgs.norm_cfg, self.channels)[1])
         activation = build_activation_layer(cfgs.act_cfg)
         # Nobody else sees what comes in, so it can be overwritten.
         if hasattr(activation, 'inplace') and 'inplace' not in cfgs.act_cfg:

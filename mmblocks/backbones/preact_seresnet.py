@@ -6,21 +6,18 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import (
-    check_choice,
-    check_count,
-    check_dropout,
-    check_layers,
-    is_count,
-)
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.layers.checks import check_arguments, check_choice
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
@@ -61,7 +58,7 @@ class PreActSEResNet(BaseBackbone):
             Default: all, or with a classifier none, so that the logits are the only output.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; the default is that of timm's weights.
+        norm_cfg: Norm layers; None for none. The default is that of timm's weights.
         act_cfg: Activation behind every norm.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -107,7 +104,7 @@ class PreActSEResNet(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -118,13 +115,7 @@ class PreActSEResNet(BaseBackbone):
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
-        check_count('base_channels', base_channels)
-        if se_ratio is not None and not is_count(se_ratio):
-            raise ValueError(
-                f'se_ratio={se_ratio!r}: must be an int of at least 1, or None for none'
-            )
-        check_layers(in_channels, norm_cfg, act_cfg)
-        check_dropout('drop_rate', drop_rate)
+        check_arguments(PreActSEResNet, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
@@ -157,14 +148,14 @@ class PreActSEResNet(BaseBackbone):
         block, stage_blocks = self.arch_settings[depth]
         channels = base_channels
         modules: dict[str, nn.Module] = {
-            'stem.conv': build_conv_layer(
+            'stem.conv': build_conv(
                 layers['conv_cfg'],
                 in_channels,
                 channels,
                 stem.kernel_size,
                 stride=stem.conv_stride,
                 padding=stem.kernel_size // 2,
-                bias=False,
+                bias=layers['norm_cfg'] is None,
             )
         }
         if stem.max_pool:
@@ -189,7 +180,7 @@ class PreActSEResNet(BaseBackbone):
             blocks += [block(channels, planes, **options) for _ in range(num_blocks - 1)]
             modules = {f'stages.{i}.blocks': Sequential(*blocks)}
             if i == len(stage_blocks) - 1:
-                modules['norm'] = build_norm_layer(layers['norm_cfg'], channels)[1]
+                modules['norm'] = build_norm(layers['norm_cfg'], channels)[1]
                 modules['act'] = build_activation_layer(layers['act_cfg'])
             yield Group(modules, channels, rest.total)
 

@@ -6,17 +6,32 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_cfg, check_choice, check_count
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.backbones.resnet_layouts import resnet_layouts
+from mmblocks.backbones.resnet_layouts import resnet_layouts, resnet_published
+from mmblocks.layers.checks import (
+    COUNT,
+    Accepted,
+    check,
+    check_arguments,
+    check_choice,
+    check_per_stage,
+    is_layer_cfg,
+    is_list_of,
+)
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
 from mmblocks.weights.renaming import accept_layouts
+
+# 0 and 1 as well.
+_BOOL = Accepted(lambda value: value in (False, True), 'True or False')
+_BOOLS = Accepted(lambda value: is_list_of(_BOOL.fits, value), 'a list of bools')
 
 
 class _Arch(NamedTuple):
@@ -40,6 +55,8 @@ class ResNet(BaseBackbone):
     Beyond it, ``dcn`` and ``plugins`` work in the shallow nets too, and stages behind the last
     output are not built.
 
+    In mmpretrain ``norm_eval`` is False and ``out_indices`` is (3,) where a config leaves them out.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
         in_channels: Channels of the images.
@@ -54,7 +71,7 @@ class ResNet(BaseBackbone):
         avg_down: Shortcuts downsample by average pooling in place of a strided convolution.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         norm_eval: Keep BatchNorm in eval mode during training.
         dcn: Deformable convolutions in place of each block's 3x3 one (a BasicBlock's second):
             ``type`` and its arguments. With ``fallback_on_stride=True`` those with a stride > 1
@@ -68,6 +85,10 @@ class ResNet(BaseBackbone):
         zero_init_residual: Start with identity blocks: the last norm's weight is 0.
         pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
+        drop_path_rate: Share of the samples that skip the last block in training, below 1; from
+            the first block on, where it is 0, it grows in equal steps.
+        expansion: Output channels of a block per inner channel, for mmpretrain's configs: 1 of
+            depth 18 and 34, 4 of the deeper ones.
 
     Raises:
         ValueError: An argument is out of its range or contradicts another one.
@@ -102,7 +123,7 @@ class ResNet(BaseBackbone):
         avg_down: bool = False,
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', requires_grad=True),
+        norm_cfg: dict | None = dict(type='BN', requires_grad=True),
         norm_eval: bool = True,
         dcn: dict | None = None,
         stage_with_dcn: Sequence[bool] = (False, False, False, False),
@@ -111,20 +132,23 @@ class ResNet(BaseBackbone):
         zero_init_residual: bool = True,
         pretrained: str | None = None,
         init_cfg: dict | list[dict] | None = None,
+        drop_path_rate: float = 0.0,
+        expansion: int | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('style', style, ('pytorch', 'caffe'))
-        check_count('in_channels', in_channels)
-        check_cfg('norm_cfg', norm_cfg, 'BN')
+        check_arguments(ResNet, locals(), conv_cfg=SWAP)
         own_init = init_cfg is None and pretrained is None
         init_cfg = given_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
         self.block, stage_blocks = self.arch_settings[depth]
+        if expansion is not None:
+            check_choice('expansion', expansion, [self.block.expansion])
         check_choice('num_stages', num_stages, range(1, len(stage_blocks) + 1))
-        _check_length('strides', strides, num_stages)
-        _check_length('dilations', dilations, num_stages)
+        check_per_stage('strides', strides, num_stages, COUNT)
+        check_per_stage('dilations', dilations, num_stages, COUNT)
         stage_with_dcn = _check_dcn(dcn, stage_with_dcn, num_stages)
         stages = [
             _Stage(blocks, base_channels * 2**i, *options)
@@ -140,6 +164,8 @@ class ResNet(BaseBackbone):
         )
         self.base_channels = base_channels
         stem_channels = stem_channels or base_channels
+        if deep_stem and stem_channels < 2:
+            raise ValueError(f'stem_channels={stem_channels}: must be at least 2 with deep_stem')
         self.add_groups(
             self._groups(
                 stem=_deep_stem(in_channels, stem_channels, **layers)
@@ -150,9 +176,15 @@ class ResNet(BaseBackbone):
                 avg_down=avg_down,
                 dcn=dcn,
                 block_args=block_args,
+                drop_path_rates=_rising(drop_path_rate, sum(stage_blocks)),
             )
         )
-        accept_layouts(self, resnet_layouts(strides, avg_down))
+        own_options = self.block_options(base_channels)
+        accept_layouts(self, resnet_layouts(strides, avg_down, with_se='se_ratio' in own_options))
+        if base_channels == 64:
+            self.published = resnet_published(
+                depth, deep_stem, avg_down, plain_blocks=not own_options
+            )
 
     def block_options(self, planes: int) -> dict[str, Any]:
         """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.
@@ -170,6 +202,7 @@ class ResNet(BaseBackbone):
         avg_down: bool,
         dcn: dict | None,
         block_args: dict[str, Any],
+        drop_path_rates: Iterator[float],
     ) -> Iterator[Group]:
         stride = 4
         yield Group(stem, channels, stride, tap=False)
@@ -196,7 +229,12 @@ class ResNet(BaseBackbone):
                     )
                 blocks.append(
                     self.block(
-                        channels, stage.planes, block_stride, downsample=downsample, **stage_args
+                        channels,
+                        stage.planes,
+                        block_stride,
+                        downsample=downsample,
+                        drop_path_rate=next(drop_path_rates),
+                        **stage_args,
                     )
                 )
                 channels = out_channels
@@ -204,48 +242,56 @@ class ResNet(BaseBackbone):
             yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, stride)
 
 
-def _check_length(argument: str, value: Sequence, num_stages: int) -> None:
-    if not isinstance(value, Sequence) or len(value) != num_stages:
-        raise ValueError(f'{argument}={value!r}: must have num_stages={num_stages} entries')
+def _rising(last: float, num_blocks: int) -> Iterator[float]:
+    # Counted over all stages of the depth, built or not: a net cut short keeps its rates.
+    return (last * i / (num_blocks - 1) for i in range(num_blocks))
 
 
 def _check_dcn(
     dcn: dict | None, stage_with_dcn: Sequence[bool], num_stages: int
 ) -> tuple[bool, ...]:
+    check('dcn', dcn, Accepted(is_layer_cfg, "a dict such as dict(type='DCNv2')"), optional=True)
+    check('stage_with_dcn', stage_with_dcn, _BOOLS)
     if dcn is None:
         if any(stage_with_dcn):
             warnings.warn(
                 f'stage_with_dcn={tuple(stage_with_dcn)} has no effect without dcn', stacklevel=4
             )
         return (False,) * num_stages
-    _check_length('stage_with_dcn', stage_with_dcn, num_stages)
+    check_per_stage('stage_with_dcn', stage_with_dcn, num_stages, _BOOL)
     if not any(stage_with_dcn):
         raise ValueError(
             f'dcn={dcn} is used in no stage: stage_with_dcn={tuple(stage_with_dcn)} needs a True'
         )
-    if 'type' not in dcn:
-        raise ValueError(f'dcn={dcn} lacks a type')
     return tuple(map(bool, stage_with_dcn))
 
 
 def _plain_stem(
-    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict
+    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict | None
 ) -> dict[str, nn.Module]:
-    norm_name, norm = build_norm_layer(norm_cfg, channels, postfix=1)
-    conv = build_conv_layer(conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=False)
+    norm_name, norm = build_norm(norm_cfg, channels, postfix=1)
+    conv = build_conv(
+        conv_cfg, in_channels, channels, 7, stride=2, padding=3, bias=norm_cfg is None
+    )
     return {'conv1': conv, norm_name: norm, 'relu': nn.ReLU(inplace=True), 'maxpool': _max_pool()}
 
 
 def _deep_stem(
-    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict
+    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict | None
 ) -> dict[str, nn.Module]:
     layers: list[nn.Module] = []
     for out_channels, stride in ((channels // 2, 2), (channels // 2, 1), (channels, 1)):
         layers += [
-            build_conv_layer(
-                conv_cfg, in_channels, out_channels, 3, stride=stride, padding=1, bias=False
+            build_conv(
+                conv_cfg,
+                in_channels,
+                out_channels,
+                3,
+                stride=stride,
+                padding=1,
+                bias=norm_cfg is None,
             ),
-            build_norm_layer(norm_cfg, out_channels)[1],
+            build_norm(norm_cfg, out_channels)[1],
             nn.ReLU(inplace=True),
         ]
         in_channels = out_channels
@@ -262,7 +308,7 @@ def _downsample(
     stride: int,
     avg_down: bool,
     conv_cfg: dict | None,
-    norm_cfg: dict,
+    norm_cfg: dict | None,
 ) -> nn.Module:
     layers: list[nn.Module] = []
     if avg_down:
@@ -270,7 +316,7 @@ def _downsample(
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
     layers += [
-        build_conv_layer(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False),
-        build_norm_layer(norm_cfg, out_channels)[1],
+        build_conv(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=norm_cfg is None),
+        build_norm(norm_cfg, out_channels)[1],
     ]
     return Sequential(*layers)

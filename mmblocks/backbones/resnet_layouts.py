@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from mmblocks.weights.published import Published
 from mmblocks.weights.renaming import Layout, Rule
 
 
@@ -58,7 +59,19 @@ _LAYOUTS = (
     Layout(
         'timm (legacy)',
         r'layer0\.conv1\.|layer\d\.\d+\.se_module\.',
-        refused="the stem's max pool is another one there, so the outputs would differ",
+        refused="the stem's max pool is another one there, so the outputs would differ; "
+        'SENet takes them',
+    ),
+    Layout(
+        'timm (ECA)',
+        r'layer\d\.\d+\.se\.conv\.',
+        refused='its blocks have channel attentions that this net lacks, so the outputs would '
+        'differ',
+    ),
+    Layout(
+        'timm (ResNet-RS)',
+        r'maxpool\.0\.',
+        refused='its stem has a convolution in place of the max pool, so the outputs would differ',
     ),
     Layout('mmpretrain (deep stem)', r'stem\.0\.conv\.', _mmpretrain_rules),
     Layout(
@@ -71,16 +84,91 @@ _LAYOUTS = (
 )
 
 
-def resnet_layouts(strides: Sequence[int], avg_down: bool) -> tuple[Layout, ...]:
+_SE_IN_A_NET_WITHOUT = Layout(
+    'timm (SE)',
+    r'layer\d\.\d+\.se\.fc1\.',
+    refused='its blocks have squeeze-and-excitations that this net lacks, so the outputs would '
+    'differ; SEResNet takes those with the stem of a plain ResNet',
+)
+
+
+def resnet_layouts(
+    strides: Sequence[int], avg_down: bool, with_se: bool = False
+) -> tuple[Layout, ...]:
     """Gives the layouts of ResNet and its relatives.
 
     Args:
         strides: Stride of each stage.
         avg_down: Whether shortcuts downsample by pooling.
+        with_se: Whether the blocks have squeeze-and-excitations.
     """
     stages = [i for i, stride in enumerate(strides, 1) if avg_down and stride == 1]
     written = (*_MMPRETRAIN_STEM, *_without_pool(stages))
-    return tuple(
+    layouts = tuple(
         layout._replace(written=written) if callable(layout.rules) else layout
         for layout in _LAYOUTS
     )
+    return layouts if with_se else (_SE_IN_A_NET_WITHOUT, *layouts)
+
+
+_STYLES = (
+    Published('mmdet', '*_caffe', r'(resnet|r)\d+_(caffe|msra)', None, dict(style='caffe')),
+    Published(
+        'detectron2',
+        'MSRA R-50 and R-101, and detectors that start from them',
+        r'msra_r_\d+|r_(50|101)_(fpn|c4|dc5)_[13]x',
+        'detectron2',
+        dict(style='caffe'),
+    ),
+    Published(
+        'detectron2',
+        'X-101-32x8d, and ResNets converted from torchvision',
+        r'x_101|torchvision_r',
+        'detectron2',
+        dict(style='pytorch'),
+    ),
+)
+_OTHER_STEM = Published(
+    'timm',
+    'resnet*t',
+    r'resnet\d+tn?(?![a-z])',
+    'timm (deep stem)',
+    other='their stems have other widths',
+    only_named=True,
+)
+
+
+def resnet_published(
+    depth: int, deep_stem: bool, avg_down: bool, plain_blocks: bool
+) -> tuple[Published, ...]:
+    """Gives what the published weights of ResNet and its relatives need.
+
+    Args:
+        depth: Number of layers.
+        deep_stem: Whether the stem has three convolutions.
+        avg_down: Whether shortcuts downsample by pooling.
+        plain_blocks: Whether the blocks are those of a plain ResNet.
+    """
+    layout = 'timm (deep stem)' if deep_stem else 'torchvision'
+    rows = [*(_STYLES if plain_blocks and not deep_stem else ()), _OTHER_STEM]
+    ends = {(False, False): '', (True, True): 'd'}
+    # Those that timm has also with a blur or a pooling behind each stride.
+    blurred = {'': (18, 50), 'd': (34, 50, 101)}
+    end = ends.get((deep_stem, avg_down))
+    if end is not None and plain_blocks and depth in blurred[end]:
+        rows += [
+            Published(
+                'timm',
+                'resnetaa* and resnetblur*',
+                'resnet(aa|blur)',
+                layout,
+                other='they blur or pool behind each stride',
+            ),
+            Published(
+                'torchvision or timm' if not end else 'timm',
+                f'resnet{depth}{end}',
+                'resnet',
+                layout,
+            ),
+        ]
+    return tuple(rows)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.resnet import ResNet
+from mmblocks.layers.checks import check_arguments, shown
+
+
+def _with_fixed(cls: type, options: dict[str, Any], **fixed: bool) -> dict[str, Any]:
+    """Adds the options that make a net what it is, which a config cannot give."""
+    for name in fixed.keys() & options.keys():
+        raise ValueError(
+            f'{name}={shown(options[name])}: must be left out, as {cls.__name__} sets {name} by '
+            'itself; ResNet takes it'
+        )
+    return options | fixed
 
 
 @MODELS.register_module()
@@ -26,7 +38,7 @@ class ResNetV1c(ResNet):
     """
 
     def __init__(self, depth: int, **kwargs: Any) -> None:
-        super().__init__(depth, deep_stem=True, avg_down=False, **kwargs)
+        super().__init__(depth, **_with_fixed(ResNetV1c, kwargs, deep_stem=True, avg_down=False))
 
 
 @MODELS.register_module()
@@ -46,21 +58,24 @@ class ResNetV1d(ResNet):
     """
 
     def __init__(self, depth: int, **kwargs: Any) -> None:
-        super().__init__(depth, deep_stem=True, avg_down=True, **kwargs)
+        super().__init__(depth, **_with_fixed(ResNetV1d, kwargs, deep_stem=True, avg_down=True))
 
 
 @MODELS.register_module()
 class ResNeXt(ResNet):
     """`Aggregated Residual Transformations <https://arxiv.org/abs/1611.05431>`_.
 
+    Defaults are mmdet's; mmpretrain's ``groups`` are 32.
+
     Args:
         depth: 50, 101 or 152.
-        groups: Groups of the 3x3 convolutions; 1 gives a ResNet.
+        groups: Groups of the 3x3 convolutions; 1 gives a ResNet, with a warning.
         base_width: Channels per group in the first stage.
+        width_per_group: mmpretrain's name of ``base_width``.
         **kwargs: The other arguments of ResNet.
 
     Raises:
-        ValueError: ``base_width`` without groups, where it has no meaning.
+        ValueError: ``base_width`` without groups, where it has no meaning, or under both names.
 
     Example:
         >>> net = ResNeXt(50, groups=32, base_width=4)
@@ -70,9 +85,30 @@ class ResNeXt(ResNet):
 
     arch_settings = {depth: ResNet.arch_settings[depth] for depth in (50, 101, 152)}
 
-    def __init__(self, depth: int, groups: int = 1, base_width: int = 4, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        depth: int,
+        groups: int = 1,
+        base_width: int = 4,
+        width_per_group: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_arguments(ResNeXt, locals())
+        if width_per_group is not None:
+            if base_width not in (4, width_per_group):
+                raise ValueError(
+                    f'width_per_group={width_per_group} and base_width={base_width} mean the same: '
+                    'give one of them'
+                )
+            base_width = width_per_group
         if groups == 1 and base_width != 4:
             raise ValueError(f'base_width={base_width} has no effect with groups=1')
+        if groups == 1:
+            warnings.warn(
+                'ResNeXt with groups=1 is a ResNet; mmpretrain means groups=32 where a config '
+                'leaves them out',
+                stacklevel=2,
+            )
         self.groups = groups
         self.base_width = base_width
         super().__init__(depth, **kwargs)
@@ -101,8 +137,7 @@ class SEResNet(ResNet):
     """
 
     def __init__(self, depth: int, se_ratio: int = 16, **kwargs: Any) -> None:
-        if se_ratio < 1:
-            raise ValueError(f'se_ratio={se_ratio}: must be at least 1')
+        check_arguments(SEResNet, locals())
         self.se_ratio = se_ratio
         super().__init__(depth, **kwargs)
 

@@ -6,14 +6,17 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_count, check_dropout, check_layers
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.conv_swap import SWAP
+from mmblocks.layers.checks import check_arguments, check_choice
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
     SENet154Bottleneck,
     SENetBasicBlock,
@@ -58,7 +61,7 @@ class SENet(BaseBackbone):
             Default: all, or with a classifier none, so that the logits are the only output.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; the default is that of all published weights.
+        norm_cfg: Norm layers; None for none. The default is that of all published weights.
         act_cfg: Activation of stem and blocks.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -107,7 +110,7 @@ class SENet(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -116,10 +119,7 @@ class SENet(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
-        check_count('base_channels', base_channels)
-        check_count('se_ratio', se_ratio)
-        check_layers(in_channels, norm_cfg, act_cfg)
-        check_dropout('drop_rate', drop_rate)
+        check_arguments(SENet, locals(), conv_cfg=SWAP)
         arch = self.arch_settings[depth]
         if arch.groups > 1 and arch.groups * base_channels % 64:
             raise ValueError(
@@ -178,16 +178,16 @@ def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tu
     channels = in_channels
     for i, (kernel_size, width) in enumerate(arch.stem, 1):
         out_channels = width * base_channels // 64
-        modules[f'conv{i}'] = build_conv_layer(
+        modules[f'conv{i}'] = build_conv(
             layers['conv_cfg'],
             channels,
             out_channels,
             kernel_size,
             stride=2 if i == 1 else 1,
             padding=kernel_size // 2,
-            bias=False,
+            bias=layers['norm_cfg'] is None,
         )
-        norm_name, norm = build_norm_layer(layers['norm_cfg'], out_channels, postfix=i)
+        norm_name, norm = build_norm(layers['norm_cfg'], out_channels, postfix=i)
         modules[norm_name] = norm
         modules[f'relu{i}'] = build_activation_layer(layers['act_cfg'])
         channels = out_channels
@@ -198,16 +198,16 @@ def _downsample(
     in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: dict
 ) -> nn.Module:
     return Sequential(
-        build_conv_layer(
+        build_conv(
             layers['conv_cfg'],
             in_channels,
             out_channels,
             kernel_size,
             stride=stride,
             padding=kernel_size // 2,
-            bias=False,
+            bias=layers['norm_cfg'] is None,
         ),
-        build_norm_layer(layers['norm_cfg'], out_channels)[1],
+        build_norm(layers['norm_cfg'], out_channels)[1],
     )
 
 

@@ -10,7 +10,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_factor, check_layers
+from mmblocks.backbones.conv_swap import SWAP
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.shuffle_units import ShuffleUnit
@@ -41,7 +42,7 @@ class ShuffleNetV1(BaseBackbone):
         out_indices: Which of the stages 0 to 2 give an output.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation layers.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each unit's activations in backward to save memory.
@@ -79,7 +80,7 @@ class ShuffleNetV1(BaseBackbone):
         out_indices: int | Sequence[int] = (2,),
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU'),
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -88,8 +89,7 @@ class ShuffleNetV1(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('groups', groups, self.widths)
-        check_factor('widen_factor', widen_factor)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
+        check_arguments(ShuffleNetV1, locals(), conv_cfg=SWAP)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         widths = _widen(self.widths[groups], widen_factor, groups)

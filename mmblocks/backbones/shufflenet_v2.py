@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.checks import check_choice, check_layers
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
 from mmblocks.weights.renaming import Layout, accept_layouts
@@ -62,8 +63,8 @@ class ShuffleNetV2(BaseBackbone):
         out_indices: Which of the groups 0 to 3 give an output.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers.
-        act_cfg: Activation layers.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation layers; None for none.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each unit's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
@@ -98,8 +99,8 @@ class ShuffleNetV2(BaseBackbone):
         out_indices: int | Sequence[int] = (3,),
         frozen_stages: int = -1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU'),
         norm_eval: bool = False,
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -107,7 +108,7 @@ class ShuffleNetV2(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('widen_factor', widen_factor, self.widths)
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg', 'act_cfg'])
+        check_arguments(ShuffleNetV2, locals(), conv_cfg=SWAP)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from mmblocks.backbones.conv_swap import ConvSwap, as_swap, swap_convs
 from mmblocks.backbones.stitching import insert_plugins, plugin_positions
-from mmblocks.layers.plugins import BEHIND, BESIDE
+from mmblocks.layers.checks import check
+from mmblocks.layers.plugins import BEHIND, BESIDE, PLUGINS
 from mmblocks.weights.module import WeightedModule
 
 
@@ -52,6 +53,7 @@ class StitchableModule(WeightedModule):
             What the net's convolutions are to be built with.
         """
         self._swap = as_swap(conv_cfg)
+        check('plugins', plugins, PLUGINS, optional=True)
         self._plugins = tuple(plugins or ())
         return conv_cfg if self._swap is None else plain_cfg
 

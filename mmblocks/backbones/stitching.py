@@ -156,7 +156,8 @@ def trace(backbone: nn.Module, image_size: int = 224) -> dict[str, tuple[torch.S
 def _trace(
     backbone: nn.Module, image_size: int, device: str
 ) -> dict[str, tuple[torch.Size, torch.Size]]:
-    twin = copy.deepcopy(backbone).to_empty(device=device).eval()
+    twin = copy.deepcopy(backbone).to_empty(device=device)
+    twin.eval()
     # Blocks that are recomputed one by one leave the modules around them out.
     twin.with_cp = False
     if device != 'meta':

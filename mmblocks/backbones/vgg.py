@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from mmcv.cnn import build_norm_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.checks import check_choice, check_dropout, check_layers, is_count
 from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -21,6 +20,8 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.layers.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.layers.norm import build_norm
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 
@@ -106,16 +107,9 @@ class VGG(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
-        if not is_count(num_stages) or num_stages > 5:
-            raise ValueError(f'num_stages={num_stages!r}: must be an int from 1 to 5')
-        fits = isinstance(dilations, Sequence) and len(dilations) == num_stages
-        if not fits or not all(map(is_count, dilations)):
-            raise ValueError(
-                f'dilations={dilations!r}: must have num_stages={num_stages} entries, ints of at '
-                'least 1'
-            )
-        check_layers(in_channels, norm_cfg, act_cfg, optional=['norm_cfg'])
-        check_dropout('dropout', dropout)
+        check_choice('num_stages', num_stages, range(1, 6))
+        check_per_stage('dilations', dilations, num_stages, COUNT)
+        check_arguments(VGG, locals(), conv_cfg=SWAP)
         out_indices = outputs_with_classifier(num_classes, out_indices, num_stages - 1)
         if num_classes > 0 and num_stages < 5:
             raise ValueError(
@@ -172,7 +166,7 @@ def _mmpretrain(rules: Sequence[Rule]) -> Layout:
 def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[Rule]:
     """Gives the rules for mmpretrain's numbers, which count a convolution with all behind it."""
     theirs = ours = 0
-    norm = build_norm_layer(norm_cfg, VGG.stage_channels[0])[0] if norm_cfg else 'bn'
+    norm, _ = build_norm(norm_cfg, VGG.stage_channels[0])
     for num_convs in stages:
         for _ in range(num_convs):
             yield rf'features\.{theirs}\.conv\.', f'features.{ours}.'

@@ -15,6 +15,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.autograd import Function
 
+from mmblocks.class_name import class_name
 from mmblocks.errors import UserError
 
 __all__ = ['BF16OptimWrapper', 'check_optim_wrapper', 'turn_on_amp']
@@ -71,7 +72,7 @@ def turn_on_amp(cfg: Config) -> None:
     """
     if cfg.get('optim_wrapper') is None:
         raise UserError('--amp needs an optim_wrapper in the config')
-    name = _type_name(cfg.optim_wrapper)
+    name = class_name(cfg.optim_wrapper, 'OptimWrapper')
     accepted = (OptimWrapper, AmpOptimWrapper, BF16OptimWrapper)
     if name not in {cls.__name__ for cls in accepted}:
         names = ', '.join(cls.__name__ for cls in accepted)
@@ -97,7 +98,7 @@ def check_optim_wrapper(cfg: Config) -> None:
         UserError: The ``optim_wrapper`` is an ``AmpOptimWrapper`` and the device is the CPU, or
             a ``BF16OptimWrapper`` and it is not.
     """
-    name = _type_name(cfg.get('optim_wrapper') or {})
+    name = class_name(cfg.get('optim_wrapper') or {})
     if get_device() == 'cpu' and name == 'AmpOptimWrapper':
         raise UserError(
             'optim_wrapper.type=AmpOptimWrapper needs a GPU and there is none; --amp trains in '
@@ -108,11 +109,6 @@ def check_optim_wrapper(cfg: Config) -> None:
             f'optim_wrapper.type=BF16OptimWrapper is for the CPU and would do nothing on '
             f'{get_device()}; --amp takes AmpOptimWrapper there'
         )
-
-
-def _type_name(wrapper: dict[str, Any]) -> str:
-    kind = wrapper.get('type', 'OptimWrapper')
-    return kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
 
 
 def _keep_mmcv_ops_float32() -> None:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS
 
 from mmblocks.engine.config import load_config
+from mmblocks.engine.data import class_of
 from mmblocks.engine.launch import LAUNCHERS, end_process_group
-from mmblocks.engine.runner import build_runner, prepare, raise_if_misconfigured
-from mmblocks.errors import UserError, command, note, warn
-
-
-class _Options(DictAction):
-    """MMEngine's ``KEY=VALUE`` pairs, with an error instead of a traceback for anything else."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().__call__(parser, *args, **kwargs)
-        except (ValueError, AssertionError):
-            parser.error(f'--cfg-options takes KEY=VALUE pairs, not {args[1]}')
+from mmblocks.engine.runner import build_runner, prepare
+from mmblocks.errors import UserError, command, note, tool_parser, warn
+from mmblocks.key_values import KeyValues
 
 
 @command
@@ -42,6 +34,11 @@ def train() -> None:
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or without a path from the latest in the work folder',
     )
+    parser.add_argument(
+        '--keep-going',
+        action='store_true',
+        help='train on when the loss or the weights are not finite any more',
+    )
     args = _parse(parser)
     cfg = prepare(
         load_config(args.config, args.cfg_options),
@@ -51,7 +48,7 @@ def train() -> None:
         auto_scale_lr=args.auto_scale_lr,
         resume=args.resume,
     )
-    _run(cfg, 'train')
+    _run(cfg, 'train', keep_going=args.keep_going)
     end_process_group()
 
 
@@ -81,16 +78,20 @@ def test() -> None:
     cfg = prepare(cfg, work_dir=args.work_dir, launcher=args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
+        if 'visualization' not in (cfg.get('default_hooks') or {}):
+            _check_detector(cfg, '--show-dir' if args.show_dir else '--show')
         _draw(cfg, args)
     if args.tta:
+        if cfg.get('tta_model') is None or cfg.get('tta_pipeline') is None:
+            _check_detector(cfg, '--tta')
         _augment(cfg)
-    _run(cfg, 'test', args.out)
+    _run(cfg, 'test', out=args.out)
     end_process_group()
 
 
 def _parser(description: str) -> argparse.ArgumentParser:
     """The arguments that training and testing share."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = tool_parser(description)
     parser.add_argument('config', help='config file, or package::path such as mmdet::ssd/...py')
     parser.add_argument(
         '--work-dir', help='folder for logs and checkpoints; default ./work_dirs/<config name>'
@@ -98,9 +99,10 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        action=KeyValues,
         metavar='KEY=VALUE',
-        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1',
+        help='change the config: a.b=1, a list as a=[1,2] or a=1,2, an element as a.0.b=1; quotes '
+        'within the value keep its commas',
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
     parser.add_argument(
@@ -116,7 +118,7 @@ def _parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def _run(cfg: Config, task: str, out: str | None = None) -> None:
+def _run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = False) -> None:
     try:
         from mmdet.evaluation import DumpDetResults
         from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -125,18 +127,21 @@ def _run(cfg: Config, task: str, out: str | None = None) -> None:
             raise
         raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
     setup_cache_size_limit_of_dynamo()
-    runner = build_runner(cfg, task)
-    try:
-        if task == 'train':
-            runner.train()
-        else:
-            if out is not None:
-                runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-            if not runner.test():
-                warn('there is no metric: nothing was detected, or the evaluator gives none')
-    except (KeyError, TypeError) as error:
-        raise_if_misconfigured(error)
-        raise
+    runner = build_runner(cfg, task, keep_going)
+    if task == 'train':
+        runner.train()
+        return
+    if out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    if not runner.test():
+        warn('there is no metric: nothing was detected, or the evaluator gives none')
+
+
+def _check_detector(cfg: Config, flag: str) -> None:
+    """Raises unless the model is a detector of mmdet, which alone has parts for these options."""
+    kind = class_of(cfg.model, MODELS, cfg)
+    if kind is not None and not any(base.__name__ == 'BaseDetector' for base in kind.__mro__):
+        raise UserError(f'{flag} is for detectors of mmdet; the model is a {kind.__name__}')
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
+from mmblocks.weights.values import checked_values
+
 _SHAPES = re.compile(
     r'size mismatch for (\S+): .*?shape (?:torch\.Size\()?(.*?)\)? from checkpoint, '
     r'the shape in current model is (?:torch\.Size\()?(.*?)\)?\.$'
@@ -52,7 +54,9 @@ class Fit:
         return ', '.join(parts)
 
 
-def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> Fit:
+def load_weights(
+    model: nn.Module, state_dict: dict[str, torch.Tensor], allow_nonfinite: bool = False
+) -> Fit:
     """Loads what fits of a state dict into a model and says how it went.
 
     torch does the loading, so names that a module maps while loading count as its own.
@@ -60,10 +64,14 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> Fit:
     Args:
         model: The model; wrappers for DDP and for test-time augmentation are looked through.
         state_dict: Names and tensors.
+        allow_nonfinite: Whether NaN and infinity are loaded with a warning.
 
     Returns:
         The tensors that matched and those that did not. ``num_batches_tracked`` does not count:
         old checkpoints lack it and nothing is computed from it.
+
+    Raises:
+        UserError: A tensor holds what the model cannot compute with, as `checked_values` says.
 
     Example:
         >>> fit = load_weights(nn.Linear(2, 3), {'weight': torch.ones(3, 3)})
@@ -84,7 +92,8 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor]) -> Fit:
     handle = model.register_load_state_dict_post_hook(record)
     misfits: list[str] = []
     try:
-        model.load_state_dict(state_dict, strict=False)
+        with checked_values(model, allow_nonfinite):
+            model.load_state_dict(state_dict, strict=False)
     except RuntimeError as error:
         misfits = [_misfit(line) for line in str(error).split('\n\t')[1:]]
     finally:

@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from mmblocks.class_name import class_name
 from mmblocks.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -64,6 +65,16 @@ def start_process_group(cfg: Config) -> None:
         _check_gpus()
     elif get_device() == 'cpu':
         _start_gloo(cfg)
+
+
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process is the first of its job, or the only one.
+
+    Args:
+        cfg: The config; its ``launcher`` tells which variable says so.
+    """
+    names = _VARIABLES.get(cfg.get('launcher', 'none'))
+    return names is None or os.environ.get(names['RANK'], '0') == '0'
 
 
 def end_process_group() -> None:
@@ -144,7 +155,7 @@ def _wrap_model(cfg: Config) -> None:
             next(name for name in names if name in arguments): False,
             'find_unused_parameters': cfg.get('find_unused_parameters', False),
         }
-    is_ddp = str(wrapper.get('type', 'DDP')).endswith(('DDP', 'DistributedDataParallel'))
+    is_ddp = class_name(wrapper, 'DDP').endswith(('DDP', 'DistributedDataParallel'))
     if get_device() == 'cpu' and is_ddp:
         wrapper.setdefault('device_ids', None)
     cfg.model_wrapper_cfg = wrapper

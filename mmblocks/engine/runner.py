@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import copy
-import re
-import traceback
 from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, build_from_cfg
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmblocks.class_name import class_name
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
-from mmblocks.engine.data import check_data
+from mmblocks.engine.consistency import check_channels, check_consistency
+from mmblocks.engine.data import check_data, check_work_dir
 from mmblocks.engine.fit import load_weights
+from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
-from mmblocks.engine.resume import check_training_goes_on, check_training_state, resume_latest
+from mmblocks.engine.resume import (
+    check_training_goes_on,
+    check_training_state,
+    resume_latest,
+    resume_seed,
+)
 from mmblocks.errors import UserError, warn
-from mmblocks.hooks.preprocessing import CheckPreprocessingHook
+from mmblocks.explain import explain
+from mmblocks.hooks import StopOnDivergenceHook
 from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
 Task = Literal['train', 'test']
@@ -26,8 +33,6 @@ _PARTS = {
     'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
-_BAD_CALL = re.compile(r'unexpected keyword argument|missing \d+ required')
-_UNREGISTERED = re.compile(r"([^\s'\"]+) is not in the (\S+)::([\w ]+?) registry")
 
 
 def prepare(
@@ -74,7 +79,7 @@ def prepare(
     return cfg
 
 
-def build_runner(cfg: Config, task: Task = 'train') -> Runner:
+def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) -> Runner:
     """Builds the runner of a prepared config after checking all that can be checked before.
 
     Starts the process group that ``cfg.launcher`` asks for; end it with
@@ -83,10 +88,12 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
     Args:
         cfg: The config, as `prepare` gives it; it is not changed.
         task: What the runner is for. ``'test'`` wants ``cfg.load_from`` to fill the whole model.
+            ``cfg.allow_nonfinite=True`` lets NaN and infinity in it pass with a warning.
+        keep_going: Whether training goes on when its loss is not finite any more.
 
     Returns:
-        The runner. Checkpoints that it reads cannot run code, and training warns of images that
-        are not what the backbone's weights were trained on.
+        The runner. Checkpoints that it reads cannot run code, and training has the hooks
+        `CheckPreprocessingHook`, `EpochSeedHook`, `SafeCheckpointHook` and `StopOnDivergenceHook`.
 
     Raises:
         UserError: A part of the config, a data file or a checkpoint is missing, the checkpoint
@@ -104,59 +111,42 @@ def build_runner(cfg: Config, task: Task = 'train') -> Runner:
         raise UserError(f'the config has no {", ".join(lacking)}, so there is nothing to {task}')
     if task == 'train':
         check_optim_wrapper(cfg)
+        save_safely(cfg)
+        if keep_going:
+            leave_out(cfg, StopOnDivergenceHook)
+    check_consistency(cfg, task)
     check_data(cfg, task)
+    check_work_dir(cfg)
     guard_loaders()
     if cfg.get('resume') and cfg.get('load_from') is None:
         resume_latest(cfg)
     path = cfg.get('load_from')
+    if not isinstance(path, (str, type(None))):
+        raise UserError(
+            f'load_from must be the path or address of a checkpoint, not {path!r}; on a command '
+            'line, one with commas or of digits alone stands in quotes within the value'
+        )
     checkpoint = read_checkpoint(path) if path else {}
     resume = task == 'train' and cfg.get('resume', False)
     if resume:
         check_training_state(checkpoint, path)
+        resume_seed(cfg, checkpoint, path)
     start_process_group(cfg)
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    except (KeyError, TypeError, ValueError) as error:
-        raise_if_misconfigured(error)
-        raise
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        raise UserError(line) from error
+    check_channels(runner.model)
     if checkpoint:
         _check_fit(runner, checkpoint, path, in_full=resume or task == 'test', alone=resume)
     if resume:
         check_training_goes_on(checkpoint, path, runner)
-    if task == 'train' and not any(isinstance(h, CheckPreprocessingHook) for h in runner.hooks):
-        runner.register_hook(CheckPreprocessingHook())
+    if task == 'train':
+        add_hooks(runner, keep_going)
     return runner
-
-
-def raise_if_misconfigured(error: Exception) -> None:
-    """Raises a `UserError` for what MMEngine raises when it cannot build what a config says.
-
-    Args:
-        error: A ``KeyError`` about a ``type`` that no registry knows, a ``TypeError`` about the
-            arguments given for it, or the ``ValueError`` of DDP about SyncBN on the CPU. For any
-            other exception nothing happens.
-
-    Raises:
-        UserError: Says it in one line.
-    """
-    found = _UNREGISTERED.search(str(error))
-    if isinstance(error, KeyError) and found:
-        name, scope, kind = found.groups()
-        raise UserError(
-            f'type={name} is not in the {scope} registry of {kind}s; is it misspelt, or is its '
-            'module missing from custom_imports?'
-        ) from error
-    if isinstance(error, TypeError) and _BAD_CALL.search(str(error)):
-        calls = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-        while calls[-1].co_name in ('__init__', 'build_iter_from_epoch'):  # pass arguments on
-            calls.pop()
-        if calls[-1].co_filename == build_from_cfg.__code__.co_filename:
-            raise UserError(f'the config does not fit: {error}') from error
-    if isinstance(error, ValueError) and 'SyncBatchNorm layers only' in str(error):
-        raise UserError(
-            "SyncBN needs GPUs; on the CPU take norm_cfg=dict(type='BN'), or one process, where "
-            'MMEngine takes BN by itself'
-        ) from error
 
 
 def _turn_on_auto_scale_lr(cfg: Config) -> None:
@@ -167,7 +157,7 @@ def _turn_on_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
     schedulers = cfg.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]:
-        if str(scheduler.get('type')).endswith('OneCycleLR'):
+        if class_name(scheduler) == 'OneCycleLR':
             warn('--auto-scale-lr does not reach OneCycleLR, whose eta_max sets the rate')
 
 
@@ -178,7 +168,12 @@ def _check_fit(
 
     ``in_full`` wants every tensor of the model filled, ``alone`` none left over.
     """
-    fit = load_weights(runner.model, weights(checkpoint, path))
+    allow_nonfinite = runner.cfg.get('allow_nonfinite', False)
+    state_dict = weights(checkpoint, path)
+    try:
+        fit = load_weights(runner.model, state_dict, allow_nonfinite)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
     if fit.matched == 0 or (in_full and not fit.fills_model) or (alone and fit.unexpected):
         raise UserError(f'{path} does not fit {runner.model_name}: {fit}')
     if not fit.fills_model:

@@ -1,6 +1,15 @@
 """Hooks: what mmblocks does during training. Importing this package registers them."""
 
+from mmblocks.hooks.divergence import StopOnDivergenceHook
+from mmblocks.hooks.epoch_seed import EpochSeedHook
 from mmblocks.hooks.preprocessing import CheckPreprocessingHook
+from mmblocks.hooks.safe_checkpoint import SafeCheckpointHook
 from mmblocks.hooks.unfreeze import UnfreezeHook
 
-__all__ = ['CheckPreprocessingHook', 'UnfreezeHook']
+__all__ = [
+    'CheckPreprocessingHook',
+    'EpochSeedHook',
+    'SafeCheckpointHook',
+    'StopOnDivergenceHook',
+    'UnfreezeHook',
+]

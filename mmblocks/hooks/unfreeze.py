@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
@@ -27,11 +27,13 @@ class UnfreezeHook(Hook):
         schedule: The value of ``frozen_stages`` from each epoch on, counted from 0. Before the
             first entry the backbone's own value holds.
         module: Where the backbone is in the model.
-        by_epoch: Whether the schedule counts epochs; False: iterations.
+        by_epoch: Whether the schedule counts epochs; False: iterations, as in a training by
+            iterations.
 
     Raises:
-        ValueError: The schedule is empty, has keys or values that are no such numbers, or the
-            optimizer was built in a way that does not suit what is to be unfrozen.
+        ValueError: The schedule is empty, has keys or values that are no such numbers, or has
+            entries that the training never reaches; or the optimizer was built in a way that does
+            not suit what is to be unfrozen.
         TypeError: ``module`` is no backbone of mmblocks.
 
     Example:
@@ -60,6 +62,7 @@ class UnfreezeHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Checks the schedule against model and optimizer and takes up its present state."""
         backbone = self._backbone(runner)
+        self._check_times(runner)
         for value in set(self.schedule.values()):
             backbone.check_frozen_stages(value)
         self._check_optimizer(runner, backbone)
@@ -82,6 +85,8 @@ class UnfreezeHook(Hook):
             return
         backbone.set_frozen_stages(target)
         if is_model_wrapper(runner.model):
+            # Wrapping writes to all tensors: a backbone looks for random ones before.
+            backbone.train()
             # DDP reduces the gradients of what was trainable when it was made, and no others.
             runner.model = runner.wrap_model(
                 runner.cfg.get('model_wrapper_cfg'), runner.model.module
@@ -103,6 +108,20 @@ class UnfreezeHook(Hook):
                 'mmblocks'
             )
         return found
+
+    def _check_times(self, runner: Runner) -> None:
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                f'by_epoch=True of UnfreezeHook with schedule={self.schedule}: the training counts '
+                'no epochs (IterBasedTrainLoop); give a schedule of iterations with by_epoch=False'
+            )
+        unit = 'epochs' if self.by_epoch else 'iterations'
+        end = runner.max_epochs if self.by_epoch else runner.max_iters
+        if late := [start for start in self.schedule if start >= end]:
+            raise ValueError(
+                f'schedule={self.schedule} of UnfreezeHook: the training never reaches '
+                f'{", ".join(map(str, late))}; it has {end} {unit}, counted from 0'
+            )
 
     def _check_optimizer(self, runner: Runner, backbone: BaseBackbone) -> None:
         k = backbone.frozen_stages

@@ -6,12 +6,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from mmengine.registry import MODELS
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import PAIR, check, check_arguments, is_count
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.point_conv import convolve_points
 
 
@@ -82,15 +84,18 @@ class AKConv(BaseModule):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
     ) -> None:
+        check_arguments(AKConv, locals(), kernel_size=None)
         super().__init__(init_cfg)
         if num_points is None and padding is None:
             num_points, kernel_size = kernel_size, None
         if num_points is None:
             num_points = 5
-        if not _is_count(num_points):
-            raise ValueError(f'num_points={num_points!r}: must be a whole number, 1 or more')
-        if not all(map(_is_count, to_2tuple(stride))):
-            raise ValueError(f'stride={stride!r}: must be one or two whole numbers, 1 or more')
+        if not is_count(num_points):
+            raise ValueError(
+                f'num_points={num_points!r} (or kernel_size alone): must be an int of at least 1'
+            )
+        check('stride', stride, PAIR)
+        check('dilation', dilation, PAIR)
         if tuple(to_2tuple(dilation)) != (1, 1):
             raise ValueError(f'dilation={dilation!r}: AKConv takes 1 only')
         if not _keeps_size(kernel_size, padding):
@@ -102,7 +107,7 @@ class AKConv(BaseModule):
 
         self.in_channels = in_channels
         self.out_channels = in_channels if out_channels is None else out_channels
-        if not _is_count(groups) or self.in_channels % groups or self.out_channels % groups:
+        if not is_count(groups) or self.in_channels % groups or self.out_channels % groups:
             raise ValueError(
                 f'groups={groups!r}: must divide in_channels={self.in_channels} and '
                 f'out_channels={self.out_channels}'
@@ -122,7 +127,7 @@ class AKConv(BaseModule):
             )
         ]
         if norm_cfg is not None:
-            layers.append(build_norm_layer(norm_cfg, self.out_channels)[1])
+            layers.append(build_norm(norm_cfg, self.out_channels)[1])
         if act_cfg is not None:
             layers.append(build_activation_layer(act_cfg))
         self.conv = Sequential(*layers)
@@ -161,10 +166,6 @@ class _OffsetConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, self.stride, padding=1)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _keeps_size(

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.make_divisible import make_divisible
 
@@ -54,15 +55,10 @@ class CBAM(BaseModule):
         gate_cfg: dict = dict(type='Sigmoid'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(CBAM, locals())
         super().__init__(init_cfg)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size={kernel_size}: must be odd, 1 or more')
-        if ratio <= 0:
-            raise ValueError(f'ratio={ratio}: must be more than 0')
         if squeeze_channels is None:
             squeeze_channels = make_divisible(in_channels / ratio, 1, min_ratio=0)
-        if squeeze_channels < 1:
-            raise ValueError(f'squeeze_channels={squeeze_channels}: must be 1 or more')
         self.channel = _ChannelWeights(in_channels, squeeze_channels, bias, act_cfg, gate_cfg)
         self.spatial = _PlaceWeights(kernel_size, norm_cfg, gate_cfg)
 

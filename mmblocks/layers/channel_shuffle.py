@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments
+
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Takes the channels of all groups in turn: the first of each group, then the second, ...
@@ -68,9 +70,8 @@ class ChannelShuffle(nn.Module):
     """
 
     def __init__(self, groups: int, in_channels: int | None = None) -> None:
+        check_arguments(ChannelShuffle, locals())
         super().__init__()
-        if groups < 1:
-            raise ValueError(f'groups={groups} of ChannelShuffle must be at least 1')
         if in_channels is not None and in_channels % groups:
             raise ValueError(
                 f'groups={groups} of ChannelShuffle must divide in_channels={in_channels}'

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_block(block: Sequence[nn.Module], x: Tensor) -> Tensor:
     """Runs the modules in order, keeping only ``x`` for the backward pass.
-
-    Non-reentrant, so inputs without gradient, frozen parameters and DDP are fine. The modules
-    run a second time during backward; BatchNorm's buffers move in the first run only. Where
-    nothing needs a gradient the modules just run.
 
     Args:
         block: Modules from one tensor to one tensor, recomputed together.
@@ -37,35 +32,67 @@ def checkpoint_block(block: Sequence[nn.Module], x: Tensor) -> Tensor:
             x = module(x)
         return x
 
-    needs_grad = x.requires_grad or any(p.requires_grad for m in block for p in m.parameters())
+    return checkpoint_call(run, (x,), block)
+
+
+def checkpoint_call(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor], modules: Sequence[nn.Module]
+) -> Tensor:
+    """Calls a function, keeping only its inputs for the backward pass.
+
+    Non-reentrant, so inputs without gradient, frozen parameters, DDP, several backward passes and
+    gradients of gradients are fine. The function runs again in each backward pass; the buffers of
+    modules in training mode, such as BatchNorm's statistics, move in the first run only. Where
+    nothing needs a gradient the function is just called.
+
+    Args:
+        function: What to call.
+        inputs: Its arguments.
+        modules: Modules that hold all that runs in it, hooks and what they run included.
+
+    Returns:
+        What the function returns.
+    """
+    needs_grad = any(x.requires_grad for x in inputs) or any(
+        p.requires_grad for module in modules for p in module.parameters()
+    )
     if not (torch.is_grad_enabled() and needs_grad):
-        return run(x)
+        return function(*inputs)
     if torch.compiler.is_compiling():
         # The compiler records buffer updates in the forward graph only, and takes no context_fn.
-        return checkpoint(run, x, use_reentrant=False)
-    return checkpoint(run, x, use_reentrant=False, context_fn=_contexts_for(block))
+        return checkpoint(function, *inputs, use_reentrant=False)
+    return checkpoint(
+        function,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _BuffersHeld(modules)),
+    )
 
 
-def _contexts_for(
-    block: Sequence[nn.Module],
-) -> Callable[[], tuple[AbstractContextManager, AbstractContextManager]]:
-    return lambda: (nullcontext(), _norm_buffers_held(block))
+class _BuffersHeld(AbstractContextManager):
+    """Lets modules in training mode write to copies of their buffers.
 
+    Switching BatchNorm's update off instead would change what it saves for backward, which torch
+    compares between the runs. A class, since torch enters it once for each backward pass, and a
+    generator could be entered only once.
+    """
 
-@contextmanager
-def _norm_buffers_held(block: Sequence[nn.Module]) -> Iterator[None]:
-    # The second run writes to copies. Switching the update off instead would change what the
-    # norm saves for backward, which checkpoint() compares between the runs.
-    held = [
-        (norm, dict(norm._buffers))
-        for module in block
-        for norm in module.modules()
-        if isinstance(norm, _NormBase) and norm.training and norm.track_running_stats
-    ]
-    for norm, buffers in held:
-        norm._buffers.update({name: buffer.clone() for name, buffer in buffers.items()})
-    try:
-        yield
-    finally:
-        for norm, buffers in held:
-            norm._buffers.update(buffers)
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = modules
+        self._held: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+
+    def __enter__(self) -> None:
+        self._held = [
+            (inner, dict(inner._buffers))
+            for module in self._modules
+            for inner in module.modules()
+            if inner.training and inner._buffers
+        ]
+        for module, buffers in self._held:
+            module._buffers.update(
+                {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}
+            )
+
+    def __exit__(self, *_: object) -> None:
+        for module, buffers in self._held:
+            module._buffers.update(buffers)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmcv import cnn
+
+from mmblocks.errors import first_line
+from mmblocks.layers.checks import shown
+from mmblocks.layers.lookup import find_layer
+from mmblocks.layers.norm import check_groups_of_norm
 
 
 class ConvModule(cnn.ConvModule):
@@ -11,12 +18,35 @@ class ConvModule(cnn.ConvModule):
     mmcv's draws its weights again after the ``init_cfg`` of the net around it was applied, so
     that the config has no effect; this one leaves them.
 
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        *args: The other arguments of mmcv's.
+        **kwargs: The same.
+
+    Raises:
+        ValueError: The norm's groups do not divide the channels, or ``conv_cfg`` cannot be built.
+
     Example:
         >>> import torch
         >>> conv = ConvModule(3, 8, 3, stride=2, padding=1, norm_cfg=dict(type='BN'))
         >>> conv(torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 8, 4, 4])
     """
+
+    def __init__(self, in_channels: int, out_channels: int, *args: Any, **kwargs: Any) -> None:
+        check_groups_of_norm(kwargs.get('norm_cfg'), out_channels)
+        if (cfg := kwargs.get('conv_cfg')) is not None:
+            kwargs['conv_cfg'] = dict(cfg, type=find_layer(cfg['type'], 'conv_cfg'))
+        try:
+            super().__init__(in_channels, out_channels, *args, **kwargs)
+        except Exception as error:
+            # Norms and activations were tried before, by whoever has them as arguments.
+            if cfg is None:
+                raise
+            raise ValueError(
+                f'conv_cfg={shown(cfg)}: cannot be built here: {first_line(error)}'
+            ) from error
 
     def init_weights(self) -> None:
         """Changes nothing."""

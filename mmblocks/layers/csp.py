@@ -11,8 +11,13 @@ from mmengine.model import BaseModule, ModuleList, Sequential
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import ODD, Accepted, check_arguments, is_list_of, share_of
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.plugins import AROUND_BLOCK
+
+_TWO_KERNELS = Accepted(
+    lambda value: is_list_of(ODD.fits, value) and len(value) == 2, 'two odd ints of at least 1'
+)
 
 
 def spatial_conv(
@@ -96,8 +101,9 @@ class DarknetBottleneck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         kernel_size: Sequence[int] = (1, 3),
     ) -> None:
+        check_arguments(DarknetBottleneck, locals(), kernel_size=_TWO_KERNELS)
         super().__init__(init_cfg)
-        mid_channels = int(out_channels * expansion)
+        mid_channels = share_of(out_channels, expansion, 'expansion')
         first, second = kernel_size
         layers = dict(
             use_depthwise=use_depthwise, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg
@@ -154,8 +160,9 @@ class C3(BaseModule):
         act_cfg: dict | None = dict(type='Swish'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(C3, locals())
         super().__init__(init_cfg)
-        mid_channels = int(out_channels * expand_ratio)
+        mid_channels = share_of(out_channels, expand_ratio, 'expand_ratio')
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.main_conv = ConvModule(in_channels, mid_channels, 1, **layers)
         self.short_conv = ConvModule(in_channels, mid_channels, 1, **layers)
@@ -217,8 +224,9 @@ class C2f(BaseModule):
         act_cfg: dict | None = dict(type='Swish'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(C2f, locals())
         super().__init__(init_cfg)
-        mid_channels = int(out_channels * expand_ratio)
+        mid_channels = share_of(out_channels, expand_ratio, 'expand_ratio')
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.main_conv = ConvModule(in_channels, 2 * mid_channels, 1, **layers)
         self.final_conv = ConvModule((2 + num_blocks) * mid_channels, out_channels, 1, **layers)

@@ -12,6 +12,7 @@ import torch
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import AUTO_FLAG, check
 from mmblocks.ops.deform_conv import deform_conv
 from mmblocks.ops.sampling import is_tracing
 
@@ -79,6 +80,7 @@ class DeformConvBase(nn.Module):
         self.transposed = False
         self.output_padding = (0,)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
+        check('bias', bias, AUTO_FLAG)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         if self.own_maps:

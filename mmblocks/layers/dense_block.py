@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.checkpoint import checkpoint_block
+from mmblocks.layers.checkpoint import checkpoint_call
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 
 
@@ -51,19 +54,21 @@ class DenseLayer(BaseModule):
         drop_rate: float = 0.0,
         memory_efficient: bool = False,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(DenseLayer, locals())
         super().__init__(init_cfg)
         mid_channels = bn_size * growth_rate
         self.memory_efficient = memory_efficient
-        self.norm1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.norm1 = build_norm(norm_cfg, in_channels)[1]
         self.act1 = build_activation_layer(act_cfg)
-        self.conv1 = build_conv_layer(conv_cfg, in_channels, mid_channels, 1, bias=False)
-        self.norm2 = build_norm_layer(norm_cfg, mid_channels)[1]
+        bias = norm_cfg is None
+        self.conv1 = build_conv(conv_cfg, in_channels, mid_channels, 1, bias=bias)
+        self.norm2 = build_norm(norm_cfg, mid_channels)[1]
         self.act2 = build_activation_layer(act_cfg)
-        self.conv2 = build_conv_layer(conv_cfg, mid_channels, growth_rate, 3, padding=1, bias=False)
+        self.conv2 = build_conv(conv_cfg, mid_channels, growth_rate, 3, padding=1, bias=bias)
         self.dropout = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -71,22 +76,13 @@ class DenseLayer(BaseModule):
         if self.memory_efficient:
             # Joining is part of what is recomputed: the joined maps of all layers together grow
             # with the square of their number.
-            *before, last = features
-            x = checkpoint_block((_Join(before), self.norm1, self.act1, self.conv1), last)
+            x = checkpoint_call(self._squeeze, features, [self])
         else:
-            x = self.conv1(self.act1(self.norm1(torch.cat(list(features), dim=1))))
+            x = self._squeeze(*features)
         return self.dropout(self.conv2(self.act2(self.norm2(x))))
 
-
-class _Join(nn.Module):
-    """Joins its input to maps that are there already."""
-
-    def __init__(self, before: list[Tensor]) -> None:
-        super().__init__()
-        self.before = before
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([*self.before, x], dim=1)
+    def _squeeze(self, *features: Tensor) -> Tensor:
+        return self.conv1(self.act1(self.norm1(torch.cat(features, dim=1))))
 
 
 class DenseBlock(BaseModule):
@@ -120,6 +116,7 @@ class DenseBlock(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         **layer_options: Any,
     ) -> None:
+        check_arguments(DenseBlock, locals())
         super().__init__(init_cfg)
         self.out_channels = in_channels + num_layers * growth_rate
         for i in range(num_layers):
@@ -162,14 +159,15 @@ class DenseTransition(BaseModule):
         in_channels: int,
         out_channels: int,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(DenseTransition, locals())
         super().__init__(init_cfg)
-        self.norm = build_norm_layer(norm_cfg, in_channels)[1]
+        self.norm = build_norm(norm_cfg, in_channels)[1]
         self.act = build_activation_layer(act_cfg)
-        self.conv = build_conv_layer(conv_cfg, in_channels, out_channels, 1, bias=False)
+        self.conv = build_conv(conv_cfg, in_channels, out_channels, 1, bias=norm_cfg is None)
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 
 
@@ -23,7 +26,7 @@ class DepthwiseSeparableConv(BaseModule):
         stride: Stride of the depthwise convolution.
         dilation: Dilation of the depthwise convolution.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation layers.
         init_cfg: MMEngine's initialisation config.
 
@@ -49,13 +52,13 @@ class DepthwiseSeparableConv(BaseModule):
         stride: int = 1,
         dilation: int = 1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(DepthwiseSeparableConv, locals())
         super().__init__(init_cfg)
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.conv_dw = build_conv_layer(
+        self.conv_dw = build_conv(
             conv_cfg,
             in_channels,
             in_channels,
@@ -64,12 +67,12 @@ class DepthwiseSeparableConv(BaseModule):
             padding=dilation,
             dilation=dilation,
             groups=in_channels,
-            bias=False,
+            bias=norm_cfg is None,
         )
-        self.bn1 = build_norm_layer(norm_cfg, in_channels)[1]
+        self.bn1 = build_norm(norm_cfg, in_channels)[1]
         self.act1 = build_activation_layer(act_cfg)
-        self.conv_pw = build_conv_layer(conv_cfg, in_channels, out_channels, 1, bias=False)
-        self.bn2 = build_norm_layer(norm_cfg, out_channels)[1]
+        self.conv_pw = build_conv(conv_cfg, in_channels, out_channels, 1, bias=norm_cfg is None)
+        self.bn2 = build_norm(norm_cfg, out_channels)[1]
         self.act2 = build_activation_layer(act_cfg)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import Accepted, check_arguments, is_number
+
 
 @MODELS.register_module()
 class ECA(BaseModule):
@@ -48,16 +50,11 @@ class ECA(BaseModule):
         gate_cfg: dict = dict(type='Sigmoid'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(ECA, locals(), beta=Accepted(is_number, 'a number'))
         super().__init__(init_cfg)
-        if in_channels < 1:
-            raise ValueError(f'in_channels={in_channels}: must be 1 or more')
-        if gamma <= 0:
-            raise ValueError(f'gamma={gamma}: must be more than 0')
         if kernel_size is None:
             reach = int(abs(math.log2(in_channels) + beta) / gamma)
             kernel_size = max(reach + 1 - reach % 2, 3)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size={kernel_size}: must be odd, 1 or more')
         self.in_channels = in_channels
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
         self.gate = build_activation_layer(gate_cfg)

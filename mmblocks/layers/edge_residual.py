@@ -8,6 +8,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
@@ -33,8 +34,8 @@ class EdgeResidual(BaseModule):
             squeeze-and-excitation.
         with_residual: Whether there may be a shortcut.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
-        act_cfg: Activation of the first convolution.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation of the first convolution; None for none.
         drop_path_rate: Share of the samples that skip the block in training, 0 to 1.
         init_cfg: MMEngine's initialisation config.
 
@@ -63,13 +64,14 @@ class EdgeResidual(BaseModule):
         se_cfg: dict | None = None,
         with_residual: bool = True,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU'),
         drop_path_rate: float = 0.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(EdgeResidual, locals())
         super().__init__(init_cfg)
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.conv1 = ConvModule(
             in_channels,
             mid_channels,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 
 
@@ -50,21 +53,20 @@ class FireModule(BaseModule):
         act_cfg: dict = dict(type='ReLU', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(FireModule, locals())
         super().__init__(init_cfg)
         self.out_channels = expand1x1_channels + expand3x3_channels
 
         def norm(channels: int) -> nn.Module:
-            return nn.Identity() if norm_cfg is None else build_norm_layer(norm_cfg, channels)[1]
+            return build_norm(norm_cfg, channels)[1]
 
-        self.squeeze = build_conv_layer(conv_cfg, in_channels, squeeze_channels, 1)
+        self.squeeze = build_conv(conv_cfg, in_channels, squeeze_channels, 1)
         self.squeeze_norm = norm(squeeze_channels)
         self.squeeze_activation = build_activation_layer(act_cfg)
-        self.expand1x1 = build_conv_layer(conv_cfg, squeeze_channels, expand1x1_channels, 1)
+        self.expand1x1 = build_conv(conv_cfg, squeeze_channels, expand1x1_channels, 1)
         self.expand1x1_norm = norm(expand1x1_channels)
         self.expand1x1_activation = build_activation_layer(act_cfg)
-        self.expand3x3 = build_conv_layer(
-            conv_cfg, squeeze_channels, expand3x3_channels, 3, padding=1
-        )
+        self.expand3x3 = build_conv(conv_cfg, squeeze_channels, expand3x3_channels, 3, padding=1)
         self.expand3x3_norm = norm(expand3x3_channels)
         self.expand3x3_activation = build_activation_layer(act_cfg)
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmblocks.layers.checks import COUNT, check_arguments
 from mmblocks.layers.conv_module import ConvModule
 
 
@@ -46,6 +47,7 @@ class Focus(BaseModule):
         act_cfg: dict | None = dict(type='Swish'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(Focus, locals(), kernel_size=COUNT)
         super().__init__(init_cfg)
         self.in_channels = in_channels
         self.conv = ConvModule(

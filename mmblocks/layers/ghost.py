@@ -6,12 +6,15 @@ import math
 from typing import ClassVar
 
 import torch
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import FROM_ZERO, Accepted, check_arguments, is_count
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
 
@@ -30,7 +33,7 @@ class GhostModule(BaseModule):
         dw_size: Kernel of the cheap depthwise convolution, in pixels.
         stride: Stride of the primary convolution.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation behind both parts; None for a linear module.
         init_cfg: MMEngine's initialisation config.
 
@@ -51,10 +54,13 @@ class GhostModule(BaseModule):
         dw_size: int = 3,
         stride: int = 1,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict | None = dict(type='ReLU', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(
+            GhostModule, locals(), ratio=Accepted(lambda n: is_count(n, 2), 'an int of at least 2')
+        )
         super().__init__(init_cfg)
         self.out_channels = out_channels
         primary = math.ceil(out_channels / ratio)
@@ -84,7 +90,7 @@ class GhostBottleneck(BaseModule):
         stride: Stride of the block; the depthwise convolution is there only if it is > 1.
         se_ratio: Hidden share of the squeeze-and-excitation's channels; 0 for none.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation of the first ghost module; the second one is linear.
         init_cfg: MMEngine's initialisation config.
 
@@ -112,10 +118,11 @@ class GhostBottleneck(BaseModule):
         stride: int = 1,
         se_ratio: float = 0.0,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(GhostBottleneck, locals(), se_ratio=FROM_ZERO)
         super().__init__(init_cfg)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.ghost1 = GhostModule(in_channels, mid_channels, act_cfg=act_cfg, **layers)
@@ -156,11 +163,11 @@ def _conv_norm_act(
     stride: int,
     groups: int,
     conv_cfg: dict | None = None,
-    norm_cfg: dict | None = None,
+    norm_cfg: dict | None = dict(type='BN'),
     act_cfg: dict | None = None,
 ) -> Sequential:
     layers: list[nn.Module] = [
-        build_conv_layer(
+        build_conv(
             conv_cfg,
             in_channels,
             out_channels,
@@ -168,9 +175,9 @@ def _conv_norm_act(
             stride=stride,
             padding=kernel_size // 2,
             groups=groups,
-            bias=False,
+            bias=norm_cfg is None,
         ),
-        build_norm_layer(norm_cfg or dict(type='BN'), out_channels)[1],
+        build_norm(norm_cfg, out_channels)[1],
     ]
     if act_cfg is not None:
         layers.append(build_activation_layer(act_cfg))

@@ -9,6 +9,7 @@ from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import COUNT, check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.plugins import AROUND_BLOCK
 
@@ -29,7 +30,7 @@ class Inception(BaseModule):
         pool_proj: Output channels of the branch that pools.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind every convolution.
+        act_cfg: Activation behind every convolution; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -52,10 +53,11 @@ class Inception(BaseModule):
         ch5x5: int,
         pool_proj: int,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', eps=0.001),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN', eps=0.001),
+        act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(Inception, locals())
         super().__init__(init_cfg)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.out_channels = ch1x1 + ch3x3 + ch5x5 + pool_proj
@@ -91,7 +93,7 @@ class InceptionAux(BaseModule):
         dropout: Share of the hidden values that are zeroed in training, 0 to 1.
         conv_cfg: Convolution layer; None for Conv2d.
         norm_cfg: Norm layer.
-        act_cfg: Activation behind the convolution and the hidden linear layer.
+        act_cfg: Activation behind the convolution and the hidden linear layer; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -113,16 +115,17 @@ class InceptionAux(BaseModule):
         num_classes: int,
         dropout: float = 0.7,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN', eps=0.001),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN', eps=0.001),
+        act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(InceptionAux, locals(), num_classes=COUNT)
         super().__init__(init_cfg)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.pool = nn.AdaptiveAvgPool2d(self.pooled_size)
         self.conv = ConvModule(in_channels, self.conv_channels, 1, **layers)
         self.fc1 = nn.Linear(self.conv_channels * self.pooled_size**2, self.hidden_channels)
-        self.activate = build_activation_layer(act_cfg)
+        self.activate = nn.Identity() if act_cfg is None else build_activation_layer(act_cfg)
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(self.hidden_channels, num_classes)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from mmcv.cnn import build_conv_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
+
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
 
 
 @MODELS.register_module()
@@ -47,11 +49,8 @@ class InceptionDWConv2d(BaseModule):
         conv_cfg: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(InceptionDWConv2d, locals())
         super().__init__(init_cfg)
-        sizes = dict(square_kernel_size=square_kernel_size, band_kernel_size=band_kernel_size)
-        for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1 or size % 2 == 0:
-                raise ValueError(f'{name}={size!r}: must be an odd int of at least 1')
         channels = int(in_channels * branch_ratio)
         if channels < 1 or 3 * channels > in_channels:
             raise ValueError(
@@ -64,7 +63,7 @@ class InceptionDWConv2d(BaseModule):
             dwconv_h=(band_kernel_size, 1),
         )
         for name, kernel_size in kernels.items():
-            conv = build_conv_layer(
+            conv = build_conv(
                 conv_cfg,
                 channels,
                 channels,

@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
@@ -32,8 +33,8 @@ class InvertedResidual(BaseModule):
         se_cfg: Arguments of SELayer, ``channels`` not needed; None for no
             squeeze-and-excitation.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
-        act_cfg: Activation of expansion and depthwise convolution.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        act_cfg: Activation of expansion and depthwise convolution; None for none.
         drop_path_rate: Share of the samples that skip the block in training, 0 to 1.
         init_cfg: MMEngine's initialisation config.
         dilation: Dilation of the depthwise convolution.
@@ -64,14 +65,15 @@ class InvertedResidual(BaseModule):
         stride: int = 1,
         se_cfg: dict | None = None,
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU'),
         drop_path_rate: float = 0.0,
         init_cfg: dict | list[dict] | None = None,
         dilation: int = 1,
     ) -> None:
+        check_arguments(InvertedResidual, locals())
         super().__init__(init_cfg)
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg or dict(type='BN'))
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.expand_conv = self.se = None
         if mid_channels != in_channels:
             self.expand_conv = ConvModule(in_channels, mid_channels, 1, act_cfg=act_cfg, **layers)

@@ -27,7 +27,7 @@ def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Modu
         The layer's class.
 
     Raises:
-        KeyError: No registry within reach knows the name.
+        ValueError: No registry within reach knows the name.
 
     Example:
         >>> find_layer('Conv2d', argument='conv_cfg').__name__
@@ -45,7 +45,7 @@ def find_layer(layer_type: str | type[nn.Module], argument: str) -> type[nn.Modu
             why = ''
             found = _look_up(layer_type)
     if found is None:
-        raise KeyError(
+        raise ValueError(
             f'{argument}: no layer {layer_type!r} is registered{why}; {_hint(layer_type)}'
         )
     return _for_one_map(found)

@@ -6,12 +6,15 @@ from collections import OrderedDict
 from typing import ClassVar
 
 import torch
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments, share_of
+from mmblocks.layers.conv import build_conv
 from mmblocks.layers.inception_dwconv import InceptionDWConv2d
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 
 
@@ -55,12 +58,13 @@ class MetaNeXtBlock(BaseModule):
         layer_scale_init_value: float = 1e-6,
         drop_path_rate: float = 0.0,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='GELU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(MetaNeXtBlock, locals())
         super().__init__(init_cfg)
-        mid_channels = int(mlp_ratio * in_channels)
+        mid_channels = share_of(in_channels, mlp_ratio, 'mlp_ratio')
         self.token_mixer = InceptionDWConv2d(
             in_channels,
             band_kernel_size=band_kernel_size,
@@ -68,12 +72,12 @@ class MetaNeXtBlock(BaseModule):
             dilation=dilation,
             conv_cfg=conv_cfg,
         )
-        self.norm = build_norm_layer(norm_cfg, in_channels)[1]
+        self.norm = build_norm(norm_cfg, in_channels)[1]
         self.mlp = Sequential(
             OrderedDict(
-                fc1=build_conv_layer(conv_cfg, in_channels, mid_channels, 1),
+                fc1=build_conv(conv_cfg, in_channels, mid_channels, 1),
                 act=build_activation_layer(act_cfg),
-                fc2=build_conv_layer(conv_cfg, mid_channels, in_channels, 1),
+                fc2=build_conv(conv_cfg, mid_channels, in_channels, 1),
             )
         )
         self.gamma = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,9 +11,14 @@ from mmcv.cnn import build_plugin_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmblocks.errors import first_line
+from mmblocks.layers.checks import Accepted, is_layer_cfg, shown
 from mmblocks.layers.lookup import accepted_arguments, find_layer
 from mmblocks.layers.trial import as_size, spare_input, try_layer
 
+PLUGINS = Accepted(
+    lambda value: isinstance(value, Sequence) and not isinstance(value, str), 'a list of dicts'
+)
 _KEYS = ('cfg', 'stages', 'position', 'init')
 BESIDE, BEHIND = 'parallel', 'after_block'
 # Where plugins can go around a block: to the block itself.
@@ -101,9 +106,8 @@ def parse_plugins(
         The plugins, in order.
 
     Raises:
-        ValueError: A key is missing or unknown, a position does not exist, or ``stages`` has the
-            wrong length or picks no stage.
-        KeyError: The layer's type is not registered.
+        ValueError: A key is missing or unknown, a position does not exist, ``stages`` has the
+            wrong length or picks no stage, or the layer's type is not registered.
 
     Example:
         >>> plugins = [dict(cfg=dict(type='ContextBlock', ratio=0.25), position='after_conv2')]
@@ -113,6 +117,8 @@ def parse_plugins(
     parsed = []
     for i, plugin in enumerate(plugins or ()):
         name = f'plugins[{i}]'
+        if not isinstance(plugin, Mapping):
+            raise ValueError(f'{name}={shown(plugin)}: must be a dict with {", ".join(_KEYS)}')
         if unknown := set(plugin) - set(_KEYS):
             raise ValueError(f'{name} has {sorted(unknown)}; accepted are {", ".join(_KEYS)}')
         if missing := {'cfg', 'position'} - set(plugin):
@@ -125,8 +131,10 @@ def parse_plugins(
         init = plugin.get('init', 'identity' if position == BESIDE else None)
         if init not in ('identity', None):
             raise ValueError(f"{name}: init={init!r} must be 'identity' or None")
-        if 'type' not in plugin['cfg']:
-            raise ValueError(f'{name}: cfg={plugin["cfg"]} lacks a type')
+        if not is_layer_cfg(plugin['cfg']):
+            raise ValueError(
+                f"{name}: cfg={shown(plugin['cfg'])} must be a dict with the layer's type"
+            )
         find_layer(plugin['cfg']['type'], argument=f'{name}: cfg')
         stages = check_stages(plugin.get('stages'), num_stages, at_least, f'{name}: stages')
         parsed.append(Plugin(dict(plugin['cfg']), stages, position, init == 'identity'))
@@ -184,7 +192,13 @@ def add_plugins(
         if plugin.position != position:
             continue
         options = _with_channels(plugin.cfg, place, position)
-        name, layer = build_plugin_layer(options, postfix=options.pop('postfix', ''))
+        try:
+            name, layer = build_plugin_layer(options, postfix=options.pop('postfix', ''))
+        except Exception as error:
+            raise ValueError(
+                f'plugins: cfg={shown(plugin.cfg)} cannot be built at {position}: '
+                f'{first_line(error)}'
+            ) from error
         _check_fits(layer, place, position)
         if plugin.identity:
             layer = IdentityStart(layer, place.out_channels, beside=position == BESIDE)

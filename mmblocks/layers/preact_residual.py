@@ -6,10 +6,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import ClassVar
 
-from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor
 
+from mmblocks.layers.checks import check_arguments
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.residual import ConvSpec
 from mmblocks.layers.se_layer import SEModule
@@ -55,15 +58,16 @@ class PreActBlock(BaseModule):
         downsample: bool = False,
         se_ratio: int | None = 16,
         conv_cfg: dict | None = None,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(PreActBlock, locals())
         super().__init__(init_cfg)
         channels = planes * self.expansion
         self.downsample = None
         if downsample:
-            conv = build_conv_layer(conv_cfg, inplanes, channels, 1, stride=stride, bias=False)
+            conv = build_conv(conv_cfg, inplanes, channels, 1, stride=stride, bias=norm_cfg is None)
             self.downsample = Sequential(OrderedDict(conv=conv))
         elif stride != 1 or inplanes != channels:
             raise ValueError(
@@ -72,8 +76,8 @@ class PreActBlock(BaseModule):
         specs = self.conv_specs(inplanes, planes, stride, dilation, first_dilation or dilation)
         for i, spec in enumerate(specs, 1):
             # No name of its own for another norm than BN, as in timm.
-            self.add_module(f'norm{i}', build_norm_layer(norm_cfg, spec.in_channels)[1])
-            conv = build_conv_layer(
+            self.add_module(f'norm{i}', build_norm(norm_cfg, spec.in_channels)[1])
+            conv = build_conv(
                 conv_cfg,
                 spec.in_channels,
                 spec.out_channels,
@@ -81,7 +85,7 @@ class PreActBlock(BaseModule):
                 stride=spec.stride,
                 padding=spec.dilation * (spec.kernel_size // 2),
                 dilation=spec.dilation,
-                bias=False,
+                bias=norm_cfg is None,
             )
             self.add_module(f'conv{i}', conv)
         self.num_convs = len(specs)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.lookup import find_layer
+from mmblocks.layers.checks import LAYER, MODULE, check_arguments, check_choice
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
 from mmblocks.layers.plugins import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 
@@ -37,14 +39,16 @@ class ResidualBlock(BaseModule):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch' or 'caffe': whether a Bottleneck's 3x3 or its first 1x1 has the stride.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         dcn: Deformable convolution in place of the block's last 3x3: ``type`` and arguments.
             With ``fallback_on_stride=True`` a 3x3 with stride > 1 stays a plain convolution.
-        zero_init_residual: Start with the last norm's weight at 0, so with an identity block.
+        zero_init_residual: Start with the last norm's weight at 0, so with an identity block;
+            without norms with the last convolution's.
         width: Channels of the inner convolutions of a Bottleneck; ``planes`` if left out.
         groups: Groups of a Bottleneck's 3x3, as in ResNeXt.
         se_ratio: Squeeze-and-excitation in front of the sum, with this many channels per hidden
             one; None for none.
+        drop_path_rate: Share of the samples that skip the block in training, below 1.
 
     Shape:
         (N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride)).
@@ -62,21 +66,23 @@ class ResidualBlock(BaseModule):
         downsample: nn.Module | None = None,
         style: str = 'pytorch',
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         dcn: dict | None = None,
         zero_init_residual: bool = False,
         width: int | None = None,
         groups: int = 1,
         se_ratio: int | None = None,
+        drop_path_rate: float = 0.0,
     ) -> None:
+        check_choice('style', style, ('pytorch', 'caffe'))
+        check_arguments(ResidualBlock, locals(), dcn=LAYER, downsample=MODULE)
         super().__init__()
-        norm_cfg = norm_cfg or dict(type='BN')
         # (conv, norm, plugins behind them), by name, since fusing and converting replace modules.
         self._steps: list[tuple[str, str, list[str]]] = []
         specs = self.conv_specs(inplanes, planes, stride, dilation, style, width or planes, groups)
         for i, spec in enumerate(specs, 1):
-            norm_name, norm = build_norm_layer(norm_cfg, spec.out_channels, postfix=i)
-            self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn))
+            norm_name, norm = build_norm(norm_cfg, spec.out_channels, postfix=i)
+            self.add_module(f'conv{i}', _build_conv(spec, conv_cfg, dcn, norm_cfg is None))
             self.add_module(norm_name, norm)
             self._steps.append((f'conv{i}', norm_name, []))
         self._has_se = bool(se_ratio)
@@ -84,8 +90,10 @@ class ResidualBlock(BaseModule):
             self.se_layer = SELayer(specs[-1].out_channels, ratio=se_ratio)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+        self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
         if zero_init_residual:
-            self.init_cfg = dict(type='Constant', val=0, override=dict(name=norm_name))
+            last = f'conv{len(specs)}' if norm_cfg is None else norm_name
+            self.init_cfg = dict(type='Constant', val=0, override=dict(name=last))
 
     def run_behind(self, position: str, names: Sequence[str]) -> None:
         """Runs submodules behind a convolution with its norm and activation.
@@ -114,7 +122,7 @@ class ResidualBlock(BaseModule):
         """Runs the convolutions and adds the shortcut."""
         out = self.convolve(x)
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(out + shortcut)
+        return self.relu(self.drop_path(out) + shortcut)
 
     def convolve(self, x: Tensor) -> Tensor:
         """Gives what is added to the shortcut."""
@@ -204,15 +212,15 @@ class Bottleneck(ResidualBlock):
         ]
 
 
-def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None) -> nn.Module:
+def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None, bias: bool) -> nn.Module:
     cfg = conv_cfg
     is_dcn = False
     if spec.deformable and dcn is not None:
         dcn = dict(dcn)
         if not (dcn.pop('fallback_on_stride', False) and spec.stride > 1):
-            cfg = dict(dcn, type=find_layer(dcn['type'], argument='dcn'))
+            cfg = dcn
             is_dcn = True
-    conv = build_conv_layer(
+    conv = build_conv(
         cfg,
         spec.in_channels,
         spec.out_channels,
@@ -221,7 +229,8 @@ def _build_conv(spec: ConvSpec, conv_cfg: dict | None, dcn: dict | None) -> nn.M
         padding=spec.dilation * (spec.kernel_size // 2),
         dilation=spec.dilation,
         groups=spec.groups,
-        bias=False,
+        bias=bias,
+        argument='dcn' if is_dcn else 'conv_cfg',
     )
     # A stitched layer of its own: drawn as one, and left whole by conv_cfg.
     conv.is_dcn = is_dcn

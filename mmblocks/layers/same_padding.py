@@ -6,6 +6,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmblocks.layers.checks import PADDING, PAIR, check_arguments
+
 
 @MODELS.register_module()
 class Conv2dSamePadding(nn.Conv2d):
@@ -46,6 +48,14 @@ class Conv2dSamePadding(nn.Conv2d):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
+        check_arguments(
+            Conv2dSamePadding,
+            locals(),
+            kernel_size=PAIR,
+            stride=PAIR,
+            padding=PADDING,
+            dilation=PAIR,
+        )
         super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
         # The same for every size and on all sides: then nothing needs to be copied.
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]

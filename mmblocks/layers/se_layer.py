@@ -10,6 +10,15 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import (
+    ACTIVATION,
+    AUTO_FLAG,
+    Accepted,
+    check,
+    check_arguments,
+    is_layer_cfg,
+    is_list_of,
+)
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.make_divisible import make_divisible
 
@@ -39,16 +48,17 @@ class SqueezeExcite(BaseModule):
         self,
         channels: int,
         squeeze_channels: int,
-        act_cfg: dict | None = None,
-        gate_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        gate_cfg: dict = dict(type='Sigmoid'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(SqueezeExcite, locals())
         super().__init__(init_cfg)
         reduce, expand = self.conv_names
         self.add_module(reduce, nn.Conv2d(channels, squeeze_channels, 1))
-        self.act1 = build_activation_layer(act_cfg or dict(type='ReLU', inplace=True))
+        self.act1 = build_activation_layer(act_cfg)
         self.add_module(expand, nn.Conv2d(squeeze_channels, channels, 1))
-        self.gate = build_activation_layer(gate_cfg or dict(type='Sigmoid'))
+        self.gate = build_activation_layer(gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs the channels of ``x``."""
@@ -80,13 +90,22 @@ class SEModule(SqueezeExcite):
         self,
         channels: int,
         ratio: int = 16,
-        act_cfg: dict | None = None,
-        gate_cfg: dict | None = None,
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        gate_cfg: dict = dict(type='Sigmoid'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if ratio < 1:
-            raise ValueError(f'ratio={ratio!r}: must be at least 1')
+        check_arguments(SEModule, locals())
         super().__init__(channels, max(channels // ratio, 1), act_cfg, gate_cfg, init_cfg)
+
+
+def _is_activation(value: object) -> bool:
+    return value is None or is_layer_cfg(value)
+
+
+_ONE_OR_TWO = Accepted(
+    lambda value: is_layer_cfg(value) or (is_list_of(_is_activation, value) and len(value) == 2),
+    "one dict such as dict(type='ReLU') or two",
+)
 
 
 @MODELS.register_module()
@@ -124,10 +143,11 @@ class SELayer(BaseModule):
         act_cfg: dict | Sequence[dict] = (dict(type='ReLU'), dict(type='Sigmoid')),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(SELayer, locals(), act_cfg=_ONE_OR_TWO, bias=AUTO_FLAG)
         super().__init__(init_cfg)
         acts = (act_cfg, act_cfg) if isinstance(act_cfg, dict) else tuple(act_cfg)
-        if len(acts) != 2:
-            raise ValueError(f'act_cfg={act_cfg}: must be one dict or two')
+        for cfg in acts:
+            check('act_cfg', cfg, ACTIVATION, optional=True)
         if squeeze_channels is None:
             squeeze_channels = make_divisible(channels // ratio, divisor)
         layers = dict(bias=bias, conv_cfg=conv_cfg)

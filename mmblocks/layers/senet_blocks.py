@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import MODULE, check_arguments
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ConvSpec, ResidualBlock
 from mmblocks.layers.se_layer import SEModule
 
@@ -22,7 +23,7 @@ class SENetBlock(ResidualBlock):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch' or 'caffe': whether a bottleneck's 3x3 or its first 1x1 has the stride.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for BN.
+        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation behind the norms and the sum.
         width: Channels of the inner convolutions of a bottleneck; ``planes`` if left out.
         groups: Groups of a bottleneck's 3x3.
@@ -40,12 +41,13 @@ class SENetBlock(ResidualBlock):
         downsample: nn.Module | None = None,
         style: str = 'caffe',
         conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU', inplace=True),
         width: int | None = None,
         groups: int = 1,
         se_ratio: int = 16,
     ) -> None:
+        check_arguments(SENetBlock, locals(), downsample=MODULE)
         super().__init__(
             inplanes,
             planes,

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from mmblocks.layers.channel_shuffle import channel_shuffle
+from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.plugins import AROUND_BLOCK
 
@@ -64,6 +65,7 @@ class ShuffleUnit(BaseModule):
         act_cfg: dict = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(ShuffleUnit, locals())
         super().__init__(init_cfg)
         _check_widths('ShuffleUnit', in_channels, out_channels, stride)
         compress_groups = groups if compress_groups is None else compress_groups
@@ -142,6 +144,7 @@ class ShuffleUnitV2(BaseModule):
         act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(ShuffleUnitV2, locals())
         super().__init__(init_cfg)
         _check_widths('ShuffleUnitV2', in_channels, out_channels, stride)
         if out_channels % 2:
@@ -170,8 +173,7 @@ class ShuffleUnitV2(BaseModule):
 
 
 def _check_widths(unit: str, in_channels: int, out_channels: int, stride: int) -> None:
-    if stride not in (1, 2):
-        raise ValueError(f'stride={stride} of {unit} must be 1 or 2')
+    check_choice('stride', stride, (1, 2))
     if stride == 1 and in_channels != out_channels:
         raise ValueError(
             f'in_channels={in_channels} and out_channels={out_channels} of {unit} must be the '

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmblocks.layers.checks import ODD, check_arguments, is_list_of, shown
 from mmblocks.layers.conv_module import ConvModule
 
 
@@ -29,12 +30,13 @@ def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ..
         >>> checked_windows([5, 9], 'kernel_sizes')
         (5, 9)
     """
-    sizes = tuple(kernel_sizes) if isinstance(kernel_sizes, Iterable) else (kernel_sizes,)
-    if any(not isinstance(size, int) or size < 1 or size % 2 == 0 for size in sizes):
+    sizes = (kernel_sizes,) if ODD.fits(kernel_sizes) else kernel_sizes
+    if sizes != () and not is_list_of(ODD.fits, sizes):
         raise ValueError(
-            f'{argument}={kernel_sizes}: must be odd numbers, so that the maps keep their size'
+            f'{argument}={shown(kernel_sizes)}: must be odd numbers, so that the maps keep their '
+            'size'
         )
-    return sizes
+    return tuple(sizes)
 
 
 class SPPBottleneck(BaseModule):
@@ -76,6 +78,7 @@ class SPPBottleneck(BaseModule):
         act_cfg: dict | None = dict(type='Swish'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        check_arguments(SPPBottleneck, locals())
         super().__init__(init_cfg)
         self.kernel_sizes = checked_windows(kernel_sizes, 'kernel_sizes')
         mid_channels = in_channels // 2

@@ -57,7 +57,8 @@ def try_layer(layer: nn.Module, takes: Sequence[int]) -> Trial:
 @torch.inference_mode(False)  # in which tensors have no versions
 @torch.no_grad()
 def _run(layer: nn.Module, takes: Sequence[int], device: str) -> Trial:
-    twin = copy.deepcopy(layer).to_empty(device=device).eval()
+    twin = copy.deepcopy(layer).to_empty(device=device)
+    twin.eval()
     for module in twin.modules():
         if isinstance(module, _DropoutNd):  # in eval mode, one that works in place does nothing
             module.train()

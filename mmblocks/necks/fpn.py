@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.errors import first_line
+from mmblocks.layers.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
+from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.lookup import find_layer
 from mmblocks.necks.top_blocks import TopBlock
 from mmblocks.weights.module import WeightedModule
 from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 def _detectron2_rules(keys: Iterable[str]) -> list[Rule]:
@@ -47,6 +55,20 @@ FPN_LAYOUTS = (
     ),
     Layout('detectron2', r'fpn_lateral\d+\.', _detectron2_rules),
 )
+
+
+def _upsample_problem(upsample_cfg: Mapping[str, Any], argument: str) -> str | None:
+    size = {} if 'scale_factor' in upsample_cfg else dict(size=(4, 4))
+    try:
+        F.interpolate(torch.empty(1, 1, 2, 2), **size, **upsample_cfg)
+    except Exception as error:
+        return f'F.interpolate takes other arguments: {first_line(error)}'
+    return None
+
+
+_UPSAMPLE = Accepted(OPTIONS.fits, OPTIONS.words, _upsample_problem)
+_START = Accepted(lambda value: is_count(value, least=0), 'an int of at least 0')
+_END = Accepted(lambda value: is_count(value, least=-1), 'an int of at least -1')
 
 
 @MODELS.register_module()
@@ -111,7 +133,19 @@ class FPN(WeightedModule):
         init_cfg: dict | list[dict] | None = default_init_cfg,
         top_block: dict | None = None,
     ) -> None:
+        check_arguments(
+            FPN,
+            locals(),
+            start_level=_START,
+            end_level=_END,
+            top_block=LAYER,
+            upsample_cfg=_UPSAMPLE,
+        )
         super().__init__(init_cfg)
+        if not isinstance(in_channels, Sequence) or not all(map(_is_count, in_channels)):
+            raise ValueError(f'in_channels={in_channels!r}: must be a list of ints of at least 1')
+        if not _is_count(out_channels):
+            raise ValueError(f'out_channels={out_channels!r}: must be an int of at least 1')
         self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
         self.num_outs = num_outs
@@ -164,11 +198,18 @@ class FPN(WeightedModule):
         if cfg is None:
             return None
         options = dict(cfg)
-        block_class = find_layer(options.pop('type', None), argument='top_block')
+        block_class = find_layer(options.pop('type'), argument='top_block')
         # Where a class does not let the config choose, its source is a class attribute.
         source = options.get('source', getattr(block_class, 'source', 'on_input'))
         channels = self.in_channels[self.end_level] if source == 'on_input' else self.out_channels
-        block = block_class(in_channels=channels, out_channels=self.out_channels, **options)
+        try:
+            block = block_class(in_channels=channels, out_channels=self.out_channels, **options)
+        except Exception as error:
+            raise ValueError(
+                f'top_block={shown(cfg)}: cannot be built: {first_line(error)}'
+            ) from error
+        if not isinstance(block, TopBlock):
+            raise ValueError(f'top_block={shown(cfg)}: must be a TopBlock, such as LastLevelP6P7')
         if block.num_levels != num_extra:
             raise ValueError(
                 f'top_block={cfg} makes {block.num_levels} levels, but num_outs={self.num_outs} '

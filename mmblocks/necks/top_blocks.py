@@ -9,6 +9,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mmblocks.layers.checks import check_arguments, check_choice
+
 
 class TopBlock(BaseModule):
     """Makes coarser levels from one map; FPN builds it and fills in the channels.
@@ -44,6 +46,7 @@ class LastLevelMaxPool(TopBlock):
     source = 'on_output'
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
+        check_arguments(LastLevelMaxPool, locals())
         super().__init__()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -86,9 +89,9 @@ class LastLevelP6P7(TopBlock):
             type='Xavier', layer='Conv2d', distribution='uniform'
         ),
     ) -> None:
+        check_arguments(LastLevelP6P7, locals())
+        check_choice('source', source, ('on_input', 'on_lateral', 'on_output'))
         super().__init__(init_cfg)
-        if source not in ('on_input', 'on_lateral', 'on_output'):
-            raise ValueError(f"source={source!r}: must be 'on_input', 'on_lateral' or 'on_output'")
         self.source = source
         self.p6 = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
         self.p7 = nn.Conv2d(out_channels, out_channels, 3, stride=2, padding=1)

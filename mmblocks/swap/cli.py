@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmblocks.engine import UserError, command
-from mmblocks.errors import note, warn
+from mmblocks.errors import note, tool_parser, warn
 from mmblocks.key_values import KeyValues
 
 from .swap import swap_backbone
@@ -24,7 +24,8 @@ def main() -> None:
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
     warnings.filterwarnings('ignore', category=FutureWarning, module='mmdet')
     out = None if args.out is None else _checked_out(args)
-    swap = swap_backbone(args.base, _backbone(args), '.' if out is None else out.parent)
+    folder = '.' if out is None else out.parent
+    swap = swap_backbone(args.base, _backbone(args), folder, args.at)
     if out is None:
         print(swap.text, end='')
         note(swap.report)
@@ -41,9 +42,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Write a config that inherits from another one and swaps its backbone.'
-    )
+    parser = tool_parser('Write a config that inherits from another one and swaps its backbone.')
     parser.add_argument('base', help='config of mmdet: a path, or mmdet::retinanet/...py')
     parser.add_argument(
         '--backbone', required=True, metavar='NAME', help='backbone, such as mmblocks.MobileNetV3'
@@ -69,6 +68,11 @@ def _parse() -> argparse.Namespace:
         '--checkpoint-prefix',
         metavar='PREFIX',
         help="what the backbone's keys begin with in it: backbone. for mmpretrain's",
+    )
+    parser.add_argument(
+        '--at',
+        metavar='KEY',
+        help='the part of the base that has the backbone, where there are several: model.detector',
     )
     parser.add_argument('--out', metavar='FILE', help='config to write; default: print it')
     parser.add_argument('--force', action='store_true', help='replace FILE if it is there')

@@ -56,32 +56,53 @@ class Strides(NamedTuple):
         return self.values == tuple(maps[: len(self.values)])
 
 
-def find_detector(model: Mapping[str, Any]) -> Keys:
+def find_detector(model: Mapping[str, Any], at: str | None = None) -> Keys:
     """Finds the part of ``model`` that has the backbone.
 
     Args:
         model: The config's ``model``.
+        at: Which part it is, such as ``'model.detector'``; None where there is only one.
 
     Returns:
         The keys that lead to it: none, except where one model wraps another, as a
         semi-supervised one or a tracker does.
 
     Raises:
-        UserError: There is no backbone, or there are several.
+        UserError: There is no backbone, none at that place, or there are several; or the part is
+            no detector.
     """
-    if _is_part(model.get('backbone')):
-        return ()
     paths = [
         path
         for path, part in _walk(model, ())
         if _is_part(part.get('backbone')) and all(isinstance(key, str) for key in path)
     ]
-    if len(paths) != 1:
-        found = ', '.join(dotted(('model', *path, 'backbone')) for path in paths) or 'none'
+    names = {dotted(('model', *path)): path for path in paths}
+    if at is not None:
+        if at not in names:
+            raise UserError(
+                f'--at {at}: there is no backbone; accepted is {", ".join(names) or "nothing"}'
+            )
+        path = names[at]
+    elif () in paths:
+        path = ()
+    elif len(paths) == 1:
+        (path,) = paths
+    else:
+        found = ', '.join(f'{name}.backbone' for name in names) or 'none'
+        which = f'; say which with --at {next(iter(names))}' if names else ''
         raise UserError(
-            f'the base must have one backbone, as model.backbone or further inside; found: {found}'
+            'the base must have one backbone, as model.backbone or further inside; found: '
+            f'{found}{which}'
         )
-    return paths[0]
+    part = model
+    for key in path:
+        part = part[key]
+    if type_name(part).endswith('ReID'):
+        raise UserError(
+            f'{dotted(("model", *path))} of the base is a {type_name(part)}: it tells objects '
+            'apart and detects none, and the swap is for detectors'
+        )
+    return path
 
 
 def necks(detector: Mapping[str, Any]) -> list[tuple[Keys, Mapping[str, Any]]]:
@@ -138,6 +159,38 @@ def _inlets(path: Keys, part: Mapping[str, Any], is_neck: bool) -> Iterator[Inle
         # In a head, one number may just as well be what a neck or another head gives it.
         elif isinstance(value, int) and is_neck:
             yield Inlet(path, part, key, single=True)
+
+
+def passed_on(inlet: Inlet, channels: Sequence[int]) -> list[int] | None:
+    """Gives what a neck gives for maps of other channels, where it passes its inputs on.
+
+    SSD's neck gives the backbone's maps as they are and further ones behind them.
+
+    Args:
+        inlet: The neck.
+        channels: The channels of the new maps.
+
+    Returns:
+        Its new ``out_channels``; None if it makes all maps itself.
+    """
+    given, out = inlet.part[inlet.key], inlet.part.get('out_channels')
+    if not isinstance(given, (list, tuple)) or not isinstance(out, (list, tuple)):
+        return None
+    if list(out[: len(given)]) != list(given):
+        return None
+    return [*channels, *out[len(given) :]]
+
+
+def takers(detector: Mapping[str, Any], channels: Sequence[int]) -> list[str]:
+    """Names the heads of a detector whose ``in_channels`` are these, one by one."""
+    return [
+        key
+        for key, part in detector.items()
+        if key not in ('backbone', 'neck')
+        and _is_part(part)
+        and isinstance(part.get('in_channels'), (list, tuple))
+        and list(part['in_channels']) == list(channels)
+    ]
 
 
 def head_strides(detector: Mapping[str, Any]) -> list[Strides]:

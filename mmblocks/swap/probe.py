@@ -11,6 +11,8 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from mmblocks.backbones.base import BaseBackbone
+
 # The smaller is large enough for the four extra levels of SSD's neck. By their difference, a stride
 # shows even where layers do not pad and maps fall short of the picture's size over the stride.
 _IMAGE_SIZES = (512, 1024)
@@ -41,54 +43,76 @@ class Probe(NamedTuple):
         maps: The maps that it gives.
         parameters: How many parameters it has.
         frozen: How many of them get no gradient.
+        norm_eval: Whether it keeps its BatchNorms in eval mode.
     """
 
     maps: Maps
     parameters: int
     frozen: int
+    norm_eval: bool
 
 
-def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> list[Probe]:
+def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], Exception | None]:
     """Builds parts of a detector and runs two pictures through them, one part behind the other.
 
-    On the meta device, which takes no time and no memory, or where a part cannot be built or run
-    there, on the CPU.
+    On the meta device, which takes no time and no memory; a part that cannot be built or run
+    there, on the CPU. No weights are loaded.
 
     Args:
         parts: Their configs, the backbone first. They are not changed.
         scope: The scope in which names without a prefix are looked up, such as ``'mmdet'``.
 
     Returns:
-        What each part gives.
-
-    Raises:
-        Exception: Whatever building or running a part raises on the CPU.
+        What each part gives, and what building or running the next one has raised on the CPU.
     """
+    found: list[Probe] = []
+    pictures: list[Any] = [
+        torch.zeros(1, parts[0].get('in_channels', 3), size, size, device='meta')
+        for size in _IMAGE_SIZES
+    ]
     with DefaultScope.overwrite_default_scope(scope):
-        try:
-            return _probe(parts, 'meta')
-        except Exception:  # operators without a meta kernel, nets that read a tensor's value
-            return _probe(parts, 'cpu')
+        for part in parts:
+            try:
+                seen, pictures = _run(part, pictures, 'meta')
+            except Exception:  # operators without a meta kernel, nets that read a tensor's value
+                try:
+                    seen, pictures = _run(part, pictures, 'cpu')
+                except Exception as error:
+                    return found, error
+            found.append(seen)
+    return found, None
 
 
 @torch.no_grad()
-def _probe(parts: Sequence[Mapping[str, Any]], device: str) -> list[Probe]:
-    found = []
-    in_channels = parts[0].get('in_channels', 3)
-    pictures: list[Any] = [
-        torch.zeros(1, in_channels, size, size, device=device) for size in _IMAGE_SIZES
-    ]
-    for part in parts:
-        with torch.device(device):
-            module = MODELS.build(ConfigDict(copy.deepcopy(part)))
-        # On lines of their own: mmdet's nets do not return themselves.
-        module.eval()
-        pictures = [module(x) for x in pictures]
+def _run(part: Mapping[str, Any], pictures: list[Any], device: str) -> tuple[Probe, list[Any]]:
+    """Builds a part on a device and gives what it shows, and its outputs."""
+    with torch.device(device):
+        module = MODELS.build(ConfigDict(_without_weights(part)))
+    # On lines of their own: mmdet's nets do not return themselves.
+    module.eval()
+    outs = [module(_zeros(x, device)) for x in pictures]
+    # Some nets freeze only now. Ours have done so, and would warn of weights that they lack.
+    if not isinstance(module, BaseBackbone):
         module.train()
-        parameters = list(module.parameters())
-        frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-        found.append(Probe(_maps(*pictures), sum(p.numel() for p in parameters), frozen))
-    return found
+    parameters = list(module.parameters())
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    norm_eval = bool(getattr(module, 'norm_eval', False))
+    return Probe(_maps(*outs), sum(p.numel() for p in parameters), frozen, norm_eval), outs
+
+
+def _zeros(like: Any, device: str) -> Any:
+    """Zeros of the shape of one map, or of each of several, on a device."""
+    if isinstance(like, Tensor):
+        return torch.zeros(like.shape, device=device)
+    return type(like)(_zeros(x, device) for x in like)
+
+
+def _without_weights(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a part that loads nothing while it is built, as timm's nets would."""
+    part = copy.deepcopy(dict(part))
+    if part.get('pretrained'):
+        part['pretrained'] = False if part['pretrained'] is True else None
+    return part
 
 
 def _maps(small: Any, large: Any) -> Maps:

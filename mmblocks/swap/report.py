@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmblocks.class_name import class_name
 from mmblocks.engine import UserError
 from mmblocks.errors import first_line
 from mmblocks.weights.preprocessing import CAFFE
@@ -23,6 +24,7 @@ class Side(NamedTuple):
         maps: What the backbone gives.
         parameters: How many parameters the backbone has.
         frozen: How many of them get no gradient.
+        norm_eval: Whether the backbone keeps its BatchNorms in eval mode.
         behind_neck: What the neck gives; None if it could not be run, or there is none.
         neck_error: Why the neck could not be run.
     """
@@ -31,6 +33,7 @@ class Side(NamedTuple):
     maps: Maps
     parameters: int
     frozen: int
+    norm_eval: bool
     behind_neck: Maps | None
     neck_error: str = ''
 
@@ -45,6 +48,7 @@ class Change(NamedTuple):
         new: The detector after.
         inlet: What takes the backbone's maps.
         inputs: The arguments of it that changed.
+        heads: The heads whose ``in_channels`` changed, and what to.
         images: What becomes of the images.
     """
 
@@ -54,6 +58,7 @@ class Change(NamedTuple):
     new: Side
     inlet: Inlet
     inputs: Mapping[str, Any]
+    heads: Mapping[str, Sequence[int]]
     images: Images
 
 
@@ -69,19 +74,15 @@ def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
     """
     scope = cfg.get('default_scope') or 'mmdet'
     chain = [part for _, part in necks(detector)]
-    error = ''
-    try:
-        backbone, *behind = probe([detector['backbone'], *chain], scope)
-    except Exception as neck_error:
-        error = first_line(neck_error)
-        try:
-            (backbone,), behind = probe([detector['backbone']], scope), []
-        except Exception as backbone_error:
-            raise UserError(
-                f'the backbone {type_name(detector["backbone"])} cannot be run: '
-                f'{first_line(backbone_error)}'
-            ) from backbone_error
-    return Side(detector, *backbone, behind[-1].maps if behind else None, error)
+    found, error = probe([detector['backbone'], *chain], scope)
+    if not found:
+        raise UserError(
+            f'the backbone {type_name(detector["backbone"])} cannot be run: {first_line(error)}'
+        ) from error
+    backbone, *behind = found
+    if error is not None:
+        return Side(detector, *backbone, None, first_line(error))
+    return Side(detector, *backbone, behind[-1].maps if behind else None)
 
 
 def report(change: Change) -> str:
@@ -96,11 +97,12 @@ def report(change: Change) -> str:
         str(change.inlet.path[0]): [
             f'{type_name(change.inlet.part)}: '
             + ', '.join(f'{key} {change.inlet.part.get(key)} -> {value}' for key, value in inputs),
-            *_behind_neck(new),
+            *_behind_neck(new, bool(change.heads)),
         ],
-        'heads': _heads(new),
+        'heads': [*_changed_heads(change), *_heads(new)],
         'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
         'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
+        'norm_eval': [f'{new.norm_eval}, was {old.norm_eval}'] * (new.norm_eval != old.norm_eval),
         'weights': [f'{_weights(new)}, was {_weights(old)}'],
         'images': change.images.report(),
     }
@@ -120,6 +122,11 @@ def warnings(change: Change) -> list[str]:
         found.append(
             f'{change.new.frozen:,} parameters are frozen at random values; give weights with '
             '--checkpoint'
+        )
+    if change.new.norm_eval and not weights_of(change.new.detector['backbone']):
+        found.append(
+            'norm_eval=True without weights: the BatchNorms stay in eval mode and learn no '
+            'statistics; give weights with --checkpoint, or norm_eval=False'
         )
     if load_from:
         found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')
@@ -143,12 +150,20 @@ def warnings(change: Change) -> list[str]:
     return found
 
 
-def _behind_neck(new: Side) -> list[str]:
+def _behind_neck(new: Side, changed: bool) -> list[str]:
     if new.behind_neck is not None:
-        return [f'gives {new.behind_neck}, unchanged']
+        return [f'gives {new.behind_neck}' + ', unchanged' * (not changed)]
     return [f'was not run, so what it gives is not checked: {new.neck_error}'] * bool(
         new.neck_error
     )
+
+
+def _changed_heads(change: Change) -> list[str]:
+    heads = change.old.detector
+    return [
+        f'{key}.in_channels {_listed(heads[key]["in_channels"])} -> {_listed(channels)}'
+        for key, channels in change.heads.items()
+    ]
 
 
 def _heads(new: Side) -> list[str]:
@@ -184,7 +199,7 @@ def weights_of(backbone: Mapping[str, Any]) -> str:
     """Gives the checkpoint that a backbone's config starts from, or an empty string."""
     init_cfg = backbone.get('init_cfg') or []
     for entry in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
-        if entry.get('type') == 'Pretrained':
+        if class_name(entry) in ('Pretrained', 'PretrainedInit'):
             return str(entry.get('checkpoint'))
     return ''
 
@@ -198,5 +213,5 @@ def _millions(count: int) -> str:
     return f'{count / 1e6:.2f} M'
 
 
-def _listed(values: tuple[int, ...]) -> str:
+def _listed(values: Sequence[int]) -> str:
     return ', '.join(map(str, values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,12 @@ class Swap(NamedTuple):
     warnings: list[str]
 
 
-def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathLike = '.') -> Swap:
+def swap_backbone(
+    base: str,
+    backbone: Mapping[str, Any],
+    folder: str | os.PathLike = '.',
+    at: str | None = None,
+) -> Swap:
     """Writes a config that inherits from another one and swaps its backbone.
 
     Nothing is taken for granted: the old backbone and neck are built and run to see what maps
@@ -47,6 +53,8 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
         backbone: Config of a backbone of mmblocks. Its ``out_indices`` may be left out.
         folder: Where the config is going to stand; a ``base`` that is a path is written relative
             to it.
+        at: The part of the base that has the backbone, such as ``'model.detector'``; needed
+            where there are several.
 
     Returns:
         The config's text and what was changed. No file is written.
@@ -71,17 +79,21 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
     """
     backbone = _checked(backbone)
     cfg = _without_scopes(load_config(base).to_dict())
-    path = parts.find_detector(cfg['model'])
+    _check_name(base)
+    path = parts.find_detector(cfg['model'], at)
     old = measure(_at(cfg['model'], path), cfg)
     inlet = parts.find_inlet(old.detector, old.maps.channels)
     backbone, skipped = _fit(backbone, old.maps.strides, inlet)
-    inputs = {
-        inlet.key: inlet.value(build(backbone).out_channels),
-        **_moved_levels(inlet.part, skipped),
-    }
+    backbone = _trainable(backbone)
+    channels = build(backbone).out_channels
+    inputs = {inlet.key: inlet.value(channels), **_moved_levels(inlet.part, skipped)}
+    heads: dict[str, list[int]] = {}
+    if passed_on := parts.passed_on(inlet, channels):
+        heads = dict.fromkeys(parts.takers(old.detector, inlet.part['out_channels']), passed_on)
+        inputs['out_channels'] = passed_on
     images = look_at_images(cfg, path, backbone, weights_of(backbone))
 
-    overrides, expected = _changes(cfg, path, backbone, inlet, inputs, images)
+    overrides, expected = _changes(cfg, path, backbone, inlet, inputs, heads, images)
     comments = _comments(path, backbone, inlet, old.maps.strides[skipped:])
     if images.changes:
         comments |= dict.fromkeys(images.changes, images.comment)
@@ -103,9 +115,18 @@ def swap_backbone(base: str, backbone: Mapping[str, Any], folder: str | os.PathL
         ]
         raise RuntimeError(f'more than the backbone would change in {base}: {different}')
     new = measure(_at(result['model'], path), result)
-    _hold_that_heads_see_no_difference(old, new, inlet)
-    change = Change(base, cfg, old, new, inlet, inputs, images)
+    _hold_that_heads_get_what_they_expect(old, new, inlet, inputs.get('out_channels'))
+    change = Change(base, cfg, old, new, inlet, inputs, heads, images)
     return Swap(text(_base_path(base, Path(folder))), report(change), warnings(change))
+
+
+def _check_name(base: str) -> None:
+    """Raises for a name that MMEngine cannot inherit from, as it reads package names."""
+    if '::' in base and not re.match(r'\w*::\w*/', base):
+        raise UserError(
+            f'MMEngine cannot inherit from {base}: behind :: it wants a folder whose name is of '
+            f'letters, digits and underscores; give the path of the file: {find_config(base)}'
+        )
 
 
 def _checked(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +154,13 @@ def _fit(
     raise UserError(explain_misfit(backbone, strides, skips, str(inlet)))
 
 
+def _trainable(backbone: dict[str, Any]) -> dict[str, Any]:
+    """Has a backbone without weights learn all of itself, its BatchNorms' statistics too."""
+    if weights_of(backbone) or 'norm_eval' in backbone or not build(backbone).norm_eval:
+        return backbone
+    return dict(backbone, frozen_stages=backbone.get('frozen_stages', -1), norm_eval=False)
+
+
 def _in_order(backbone: dict[str, Any]) -> dict[str, Any]:
     last = {key: backbone[key] for key in ('frozen_stages', 'init_cfg') if key in backbone}
     if last.get('frozen_stages') == -1:
@@ -154,6 +182,7 @@ def _changes(
     backbone: dict[str, Any],
     inlet: Inlet,
     inputs: dict[str, Any],
+    heads: dict[str, list[int]],
     images: Images,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gives what to write as ``model``, and the whole config that must come of it."""
@@ -161,6 +190,8 @@ def _changes(
     detector = _at(expected['model'], path)
     detector['backbone'] = backbone
     _at(detector, inlet.path).update(inputs)
+    for name, channels in heads.items():
+        detector[name]['in_channels'] = list(channels)
     for keys, options in images.changes.items():
         _at(expected['model'], keys).update(options)
     imports = expected.setdefault('custom_imports', {})
@@ -175,6 +206,7 @@ def _changes(
         **images.changes,
         (*path, 'backbone'): dict(_delete_=True, **backbone),
         (*path, key): part,
+        **{(*path, name): dict(in_channels=list(channels)) for name, channels in heads.items()},
     }
     return _nested(written), expected
 
@@ -196,8 +228,9 @@ def _comments(
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
     comments = {(*path, inlet.path[0]): f'For maps of {listed}.'}
     if 'init_cfg' not in backbone:
+        learns = ', its BatchNorms too,' if backbone.get('norm_eval') is False else ''
         comments[(*path, 'backbone')] = (
-            'Trains from scratch until an init_cfg names weights to start from.'
+            f'Trains from scratch{learns} until an init_cfg names weights to start from.'
         )
     return comments
 
@@ -232,16 +265,20 @@ def _without_scopes(value: Any) -> Any:
     return value
 
 
-def _hold_that_heads_see_no_difference(old: Side, new: Side, inlet: Inlet) -> None:
-    if old.behind_neck is None or old.behind_neck == new.behind_neck:
+def _hold_that_heads_get_what_they_expect(
+    old: Side, new: Side, inlet: Inlet, channels: list[int] | None
+) -> None:
+    """Raises if there is another difference behind the neck than in channels that were written."""
+    if old.behind_neck is None:
         return
+    expected = old.behind_neck._replace(channels=tuple(channels or old.behind_neck.channels))
     if new.behind_neck is None:
         value = _at(new.detector, inlet.path)[inlet.key]
         raise UserError(f'the {inlet} does not work with {inlet.key}={value}: {new.neck_error}')
-    raise UserError(
-        f'behind the {inlet}, the heads expect {old.behind_neck}, but they would get '
-        f'{new.behind_neck}'
-    )
+    if new.behind_neck != expected:
+        raise UserError(
+            f'behind the {inlet}, the heads expect {expected}, but they would get {new.behind_neck}'
+        )
 
 
 def _at(tree: Any, path: parts.Keys) -> Any:

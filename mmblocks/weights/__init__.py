@@ -1,14 +1,13 @@
 """Weights: loading them safely and under any of the names that other libraries use."""
 
 from mmblocks.weights.loading import load_pretrained
-from mmblocks.weights.module import FilledTensors, WeightedModule
+from mmblocks.weights.module import WeightedModule
 from mmblocks.weights.renaming import Layout, accept_layouts, rename_keys
 from mmblocks.weights.report import LoadReport
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.timm_scheme import load_from_timm
 
 __all__ = [
-    'FilledTensors',
     'Layout',
     'LoadReport',
     'WeightedModule',

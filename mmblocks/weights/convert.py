@@ -61,6 +61,7 @@ def convert_weights(
     to: str = OURS,
     libraries: Collection[str] = (),
     prefix: str | None = None,
+    allow_nonfinite: bool = False,
 ) -> Conversion:
     """Reads weights of a net in any layout that it loads, and names them as another one does.
 
@@ -71,6 +72,7 @@ def convert_weights(
         libraries: Libraries that have this net. One that no layout of the net is for has our
             names.
         prefix: What the names of the net's weights begin with in the source; default: found.
+        allow_nonfinite: Whether NaN and infinity are taken over with a warning.
 
     Returns:
         The tensors as they are in the source, under their new names.
@@ -95,7 +97,7 @@ def convert_weights(
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
         try:
-            fitted = fit_weights(module, whole, source, prefix)
+            fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
         except ValueError as error:  # weights of a layout that is refused
             raise UserError(f'{source}: {error}') from error
     report = fitted.report

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import functools
 import hashlib
 import os
-import pickle
-import re
-import struct
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,25 +17,25 @@ from mmengine.logging import print_log
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.errors import UserError
+from mmblocks.weights.array_pickles import read_array_pickle
+from mmblocks.weights.explaining import check_file, explained
 from mmblocks.weights.formats import (
     check_hash,
     is_array_pickle,
     is_safetensors,
     promised_hash,
-    read_array_pickle,
     read_safetensors,
+    read_torchs,
+    warn_of_hash,
 )
 from mmblocks.weights.report import listed
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.torchvision_scheme import serve_torchvision_scheme
+from mmblocks.weights.training_state import without_code
+from mmblocks.weights.values import check_tensors
 
 _FORCE, _FORCE_NOT = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-# How torch's restricted unpickler says that a file asks for something that is not allowed.
-_REFUSED = re.compile(
-    r'GLOBAL (\S+ ?\([^)]*\)|\S+) was not an allowed|GLOBAL (getattr\(.*\))|GLOBAL (\S+) whose'
-    r'|unrecognized function (.+)|allowlisted via `add_safe_globals`,? but got (.+)'
-)
 # Under which names trainers store a state dict, averaged weights first: timm, mmengine, detectron2,
 # and others. MMEngine's ``ema_state_dict`` is what was not averaged.
 _CONTAINERS = (
@@ -54,8 +49,6 @@ _CONTAINERS = (
     'net',
     'ema_state_dict',
 )
-_DAMAGED = (RuntimeError, EOFError, struct.error, zipfile.BadZipFile)
-_NO_CHECKPOINT = (ValueError, LookupError, TypeError, AttributeError)
 
 
 @contextmanager
@@ -81,9 +74,10 @@ def weights_only() -> Iterator[None]:
 def guard_loaders() -> None:
     """Makes MMEngine's checkpoint loaders, of every scheme, load with `weights_only`.
 
-    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. They also read
-    ``.safetensors``, and hold files whose name ends with a hash to it. What is wrong with a file
-    becomes a `UserError`. May be called any number of times.
+    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What they give
+    lacks what MMEngine itself would run of it, the configs in ``meta`` and ``message_hub`` (see
+    `without_code`). They also read ``.safetensors``, and hold downloads whose name ends with a hash
+    to it. What is wrong with a file becomes a `UserError`. May be called any number of times.
     """
     # Behind http(s), torchvision://, open-mmlab:// and mmcls:// alike.
     checkpoint_module.load_url = _load_url
@@ -97,25 +91,44 @@ def guard_loaders() -> None:
 
 
 def _guarded(loader: Callable) -> Callable:
+    def read(filename: str, map_location: Any = None) -> Any:
+        if '://' not in filename:
+            return _load_file(filename, map_location)
+        with weights_only(), explained(filename):
+            return without_code(loader(filename, map_location=map_location))
+
     @functools.wraps(loader)  # MMEngine logs the name
     def load(filename: str, map_location: Any = None) -> Any:
-        with weights_only(), _explained(filename):
-            if '://' not in filename:
-                return _read_file(Path(filename).expanduser(), map_location)
-            return loader(filename, map_location=map_location)
+        return _under_one_name(read(filename, map_location))
 
-    load.guarded = True
+    load.guarded = read
     return load
 
 
+def _under_one_name(checkpoint: Any) -> Any:
+    """Puts the state dict that `weights` finds where MMEngine looks for it, and no other beside it.
+
+    MMEngine's ``ema_state_dict`` stays: with it, its hook takes averaging up again.
+    """
+    state_dict = _find_state_dict(checkpoint)
+    if state_dict is None:
+        return checkpoint
+    others = set(_CONTAINERS) - {'ema_state_dict'}
+    rest = {} if state_dict is checkpoint else checkpoint
+    return {
+        **{name: value for name, value in rest.items() if name not in others},
+        'state_dict': _without_prefix(state_dict),
+    }
+
+
 def read_checkpoint(path: str) -> dict[str, Any]:
-    """Reads a checkpoint file without copying its tensors into memory where its format allows.
+    """Reads a checkpoint file.
 
     Args:
         path: A file on this machine, or any address that MMEngine's loaders know.
 
     Returns:
-        What the checkpoint holds, tensors on the CPU.
+        What the checkpoint holds, tensors on the CPU, without the configs that MMEngine would run.
 
     Raises:
         UserError: There is no such file, it is no checkpoint, it is damaged, it wants to run
@@ -123,26 +136,28 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """
     if '://' in path:
         guard_loaders()
-        checkpoint = CheckpointLoader.load_checkpoint(path, 'cpu')
+        checkpoint = CheckpointLoader._get_checkpoint_loader(path).guarded(path, 'cpu')
     else:
-        with weights_only(), _explained(path):
-            checkpoint = _read_file(Path(path).expanduser(), 'cpu', mmap=True)
+        checkpoint = _load_file(path, 'cpu')
     weights(checkpoint, path)
     return checkpoint
 
 
-def _read_file(file: Path, map_location: Any = None, mmap: bool = False) -> Any:
+def _load_file(path: str, map_location: Any) -> Any:
+    with weights_only(), explained(path):
+        file = Path(path).expanduser()
+        check_file(file)
+        warn_of_hash(file)
+        return without_code(_read_file(file, map_location), file.parent)
+
+
+def _read_file(file: Path, map_location: Any = None) -> Any:
     """Reads a file of any known format; within `weights_only`."""
-    _check_file(file)
-    check_hash(file)
     if is_safetensors(file):
         return read_safetensors(file, map_location)
     if is_array_pickle(file):
         return read_array_pickle(file)
-    if file.suffix == '.safetensors':  # torch goes by the name, if it sees one
-        with file.open('rb') as stream:
-            return torch.load(stream, map_location=map_location)
-    return torch.load(file, map_location=map_location, mmap=mmap and zipfile.is_zipfile(file))
+    return read_torchs(file, map_location)
 
 
 def _load_url(
@@ -155,6 +170,8 @@ def _load_url(
     """Stands for ``torch.hub.load_state_dict_from_url``, whose cache it shares."""
     file = cache_path(url, model_dir)
     if file.exists():
+        check_file(file)
+        check_hash(file)
         return _read_file(file, map_location)
     file.parent.mkdir(parents=True, exist_ok=True)
     print_log(f'downloading {url} to {file}', logger='current')
@@ -165,6 +182,7 @@ def _load_url(
             f'cannot download {url}: {error}; downloaded by other means, it belongs at {file}'
         ) from error
     try:
+        check_file(file)
         return _read_file(file, map_location)
     except Exception:
         # Another try shall not find a refusal's web page again.
@@ -202,7 +220,7 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
         Names and tensors. Keeps the version metadata that modules look at while loading.
 
     Raises:
-        UserError: It holds no tensors.
+        UserError: It holds no tensors, or others than plain ones.
     """
     state_dict = _find_state_dict(checkpoint)
     if state_dict is None:
@@ -213,6 +231,11 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
             f'{path} holds no weights: it is {held}; they are looked for in it and under '
             f'{", ".join(_CONTAINERS)}'
         )
+    check_tensors(state_dict, path)
+    return _without_prefix(state_dict)
+
+
+def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata
@@ -222,7 +245,9 @@ def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
 def _find_state_dict(value: Any, depth: int = 2) -> dict[str, torch.Tensor] | None:
     if not isinstance(value, dict):
         return None
-    for name in _CONTAINERS if depth else ():
+    # MMEngine's Runner has put what is to be used, averaged or not, under state_dict.
+    is_runners = 'message_hub' in value and 'state_dict' in value
+    for name in ('state_dict',) if is_runners else _CONTAINERS if depth else ():
         found = _find_state_dict(value.get(name), depth - 1)
         if found is not None:
             return found
@@ -230,79 +255,3 @@ def _find_state_dict(value: Any, depth: int = 2) -> dict[str, torch.Tensor] | No
     # A trainer's lone numbers, such as the decay of an average, are no weights.
     tensors = (item for item in value.values() if isinstance(item, torch.Tensor))
     return value if named and any(tensor.dim() for tensor in tensors) else None
-
-
-def _check_file(file: Path) -> None:
-    """Raises for what is no checkpoint at first sight."""
-    if file.is_dir():
-        raise UserError(f'{file} is a folder, not a checkpoint{_latest(file)}')
-    if not file.exists():
-        near = did_you_mean(file.name, _names(file.parent))
-        raise UserError(f'checkpoint not found: {file}{near}')
-    try:
-        with file.open('rb') as stream:
-            head = stream.read(512)
-    except OSError as error:
-        raise UserError(f'cannot read {file}: {error.strerror}') from error
-    if not head:
-        raise UserError(f'{file} is empty (0 bytes)')
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if text.startswith(b'<'):
-        raise UserError(f'{file} is a web page, not a checkpoint; was its download refused?')
-    if text.startswith(b'version https://git-lfs'):
-        raise UserError(f'{file} is a Git LFS pointer, not a checkpoint; run git lfs pull')
-    if head.startswith(b'PK'):
-        _check_archive(file)
-
-
-def _check_archive(file: Path) -> None:
-    """Raises for a file whose bytes are not those that were saved; torch would not notice."""
-    if not zipfile.is_zipfile(file):
-        raise UserError(f'{file} is truncated: its end is missing ({_size(file)})')
-    with zipfile.ZipFile(file) as archive:
-        has_checksums = any(info.CRC for info in archive.infolist())  # torch can leave them out
-        damaged = archive.testzip() if has_checksums else None
-    if damaged:
-        raise UserError(f'{file} is damaged: the checksum of {damaged} in it is wrong')
-
-
-def _names(folder: Path) -> list[str]:
-    return [p.name for p in folder.glob('*.pth')] if folder.is_dir() else []
-
-
-def _latest(folder: Path) -> str:
-    files = sorted(folder.glob('*.pth'), key=lambda p: p.stat().st_mtime)
-    return f'; the latest checkpoint in it is {files[-1]}' if files else ''
-
-
-def _size(file: Path) -> str:
-    return f'{file.stat().st_size:,} bytes'
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turns what ``torch.load`` raises into a `UserError`."""
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        raise UserError(_refusal(path, str(error))) from error
-    except OSError as error:
-        raise UserError(f'cannot load {path}: {error}') from error
-    except _NO_CHECKPOINT as error:
-        raise UserError(_refusal(path, str(error))) from error
-    except _DAMAGED as error:
-        if 'weights_only' in str(error):  # an archive of another kind, such as TorchScript
-            raise UserError(_refusal(path, '')) from error
-        size = f' ({_size(Path(path))})' if Path(path).is_file() else ''
-        raise UserError(f'{path} is truncated or damaged{size}: {first_line(error)}') from error
-
-
-def _refusal(path: str, message: str) -> str:
-    found = _REFUSED.search(message)
-    if found is None:
-        return f'{path} is no checkpoint that torch can read, or it is damaged'
-    name = next(group for group in found.groups() if group).rstrip('.')
-    return (
-        f'{path} is refused: it asks for {name}, which no weights need; where the file is trusted, '
-        'save its state dict alone and load that'
-    )

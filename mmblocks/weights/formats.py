@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import logging
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from mmblocks.errors import UserError
+from mmblocks.weights.training_state import tensors_in
 
-# What a pickle of numpy arrays needs, and nothing that runs code.
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ('collections', 'OrderedDict'): OrderedDict,
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    **{
-        (f'numpy.{core}.{name}', function.__name__): function
-        for core in ('core', '_core')
-        for name, function in (
-            ('multiarray', np.zeros(1).__reduce__()[0]),
-            ('multiarray', np.float64(0).__reduce__()[0]),
-            ('numeric', np.zeros(1).__reduce_ex__(5)[0]),
-        )
-    },
-}
-_HASH = re.compile(r'-([0-9a-f]{8,64})(\.\w+){1,2}$')
-# Eight digits that are the day of a release, or the number of a step.
-_DAY_OR_STEP = re.compile(r'(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])|00\d+')
+# With a letter, since other digits at this place are a day, a time or a step.
+_HASH = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8,64})(\.\w+){1,2}$')
+_UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.')
 # How the files of torch 1.5 and older begin, which are pickles too.
 _OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
@@ -94,57 +79,33 @@ def read_safetensors(file: Path, map_location: Any = None) -> dict[str, torch.Te
         raise UserError(f'{file} is truncated or damaged ({size}): {error}') from error
 
 
-def read_array_pickle(file: Path) -> Any:
-    """Reads a pickle of numpy arrays, such as those of detectron2's model zoo.
+def read_torchs(file: Path, map_location: Any = None) -> Any:
+    """Reads a file of ``torch.save``, of today's format or that of torch 1.5 and older.
 
     Args:
         file: The file.
+        map_location: As for ``torch.load``, which is to be restricted to weights.
 
     Returns:
-        What it holds, arrays as tensors.
+        What it holds.
 
     Raises:
-        UserError: The file asks for more than arrays, or it is damaged.
+        UserError: A file of the old format lacks tensors; others are left to ``torch.load``.
     """
-    try:
-        with file.open('rb') as stream:
-            return _as_tensors(_ArrayUnpickler(stream, encoding='latin1').load())
-    except UserError:
-        raise
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise UserError(f'{file} is no pickle of arrays, or it is damaged: {error}') from error
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('_codecs', 'encode'):  # how Python 3 writes bytes for Python 2
-            return _encode
-        if (module, name) not in _ALLOWED:
-            raise UserError(
-                f'{self._file_name} is refused: it asks for {module}.{name}, which no weights '
-                'need; where the file is trusted, save its arrays alone and load those'
-            )
-        return _ALLOWED[module, name]
-
-    def __init__(self, stream: Any, **options: Any) -> None:
-        super().__init__(stream, **options)
-        self._file_name = stream.name
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode('latin1' if encoding == 'latin1' else 'utf-8')
-
-
-def _as_tensors(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
-        return torch.from_numpy(np.ascontiguousarray(value))
-    if isinstance(value, dict):
-        return type(value)((key, _as_tensors(item)) for key, item in value.items())
-    return value
+    with file.open('rb') as stream:  # without the name, which torch goes by if it sees one
+        checkpoint = torch.load(stream, map_location=map_location)
+        if _head(file).startswith(b'PK'):
+            return checkpoint
+        # torch leaves memory as it is where the list of what follows in the file is incomplete.
+        storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in tensors_in(checkpoint)}
+        claimed = sum(storage.nbytes() for storage in storages.values())
+        if stream.read(1) or claimed > file.stat().st_size:
+            raise UserError(f'{file} is damaged: there are tensors in it without their values')
+    return checkpoint
 
 
 def check_hash(file: Path) -> None:
-    """Compares a file with the part of its SHA-256 that its name ends with, if it does.
+    """Compares a download with the part of its SHA-256 that its name ends with, if it does.
 
     Args:
         file: The file, such as ``resnet50-0676ba61.pth``.
@@ -152,24 +113,43 @@ def check_hash(file: Path) -> None:
     Raises:
         UserError: It is another file than the name says.
     """
+    if other := _other_hash(file):
+        raise UserError(
+            f'{file} is damaged or changed: by its name its SHA-256 begins with {other[0]}, but it '
+            f'begins with {other[1]}; download it again'
+        )
+
+
+def warn_of_hash(file: Path) -> None:
+    """Warns of a file on this machine whose name ends with what may be the hash of another.
+
+    Args:
+        file: The file. Whoever named it need not have meant a hash.
+    """
+    if other := _other_hash(file):
+        print_log(
+            f'{file}: if its name ends with a hash, it is damaged or changed: its SHA-256 begins '
+            f'with {other[1]}, not {other[0]}',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _other_hash(file: Path) -> tuple[str, str] | None:
+    """Gives the hash in a name and as much of the file's own, if they are not the same."""
     promised = promised_hash(file.name)
     if promised is None:
-        return
+        return None
     digest = hashlib.sha256()
     with file.open('rb') as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
-    actual = digest.hexdigest()
-    if not actual.startswith(promised):
-        raise UserError(
-            f'{file} is damaged or changed: by its name its SHA-256 begins with {promised}, but it '
-            f'begins with {actual[: len(promised)]}; download it again, or rename it if it was '
-            'changed on purpose'
-        )
+    actual = digest.hexdigest()[: len(promised)]
+    return None if actual == promised else (promised, actual)
 
 
 def promised_hash(name: str) -> str | None:
-    """Gives the beginning of the SHA-256 that a file's name ends with.
+    """Gives the beginning of the SHA-256 that a file's name ends with, as torch's and mmdet's do.
 
     Example:
         >>> promised_hash('resnet50-0676ba61.pth')
@@ -178,4 +158,4 @@ def promised_hash(name: str) -> str | None:
         True
     """
     found = _HASH.search(name)
-    return None if found is None or _DAY_OR_STEP.fullmatch(found[1]) else found[1]
+    return None if found is None or _UUID.search(name) else found[1]

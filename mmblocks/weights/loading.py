@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from mmblocks.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.leftovers import out_of_place
+from mmblocks.weights.published import doubt_about
 from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
+from mmblocks.weights.values import checked_values
 
 _MIN_MATCH = 0.9
 # A prefix under which fewer of a module's tensors stand is not where its weights are.
@@ -28,6 +32,7 @@ def load_pretrained(
     map_location: Any = 'cpu',
     min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
+    allow_nonfinite: bool = False,
 ) -> LoadReport:
     """Loads weights into a module, renames them as needed, and logs what has found its place.
 
@@ -45,12 +50,16 @@ def load_pretrained(
         adapt_input: Whether to fit the first convolution to images of another number of
             channels: one channel gets the sum of those that there were, others get them in turn,
             scaled.
+        allow_nonfinite: Whether NaN and infinity are loaded with a warning.
 
     Returns:
         What was loaded.
 
     Raises:
-        UserError: The checkpoint cannot be read, or too little of it fits.
+        UserError: The checkpoint cannot be read, too little of it fits, a tensor holds what the
+            module cannot compute with (NaN, infinity, negative variances, integers for floats), or
+            it is known to be of models that give other maps than this net; the last is passed over
+            where ``min_match`` is lowered.
 
     Example:
         >>> from mmblocks import ResNet
@@ -62,8 +71,19 @@ def load_pretrained(
         raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
     guard_loaders()
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
-    report = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input).report
-    doubtful = report.missing or report.mismatched or _in_groups(module, report.unexpected)
+    fitted = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite)
+    report = fitted.report
+    doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.layout)
+    if doubt is not None:
+        if doubt.certain and min_match >= _MIN_MATCH:
+            raise UserError(f'{checkpoint}: {doubt.text} (min_match below {_MIN_MATCH} loads it)')
+        report = report._replace(doubt=doubt.text)
+    doubtful = (
+        report.doubt
+        or report.missing
+        or report.mismatched
+        or out_of_place(module, fitted.names, report)
+    )
     level = logging.WARNING if doubtful else logging.INFO
     print_log(str(report), logger='current', level=level)
     return report
@@ -94,6 +114,7 @@ def fit_weights(
     prefix: str | None = None,
     min_match: float = _MIN_MATCH,
     adapt_input: bool = False,
+    allow_nonfinite: bool = False,
 ) -> Fitted:
     """Loads weights that are read already into a module; logs nothing.
 
@@ -104,12 +125,13 @@ def fit_weights(
         prefix: As :func:`load_pretrained`'s, like the others.
         min_match: The same.
         adapt_input: The same.
+        allow_nonfinite: The same.
 
     Returns:
         The weights under the module's names, and what was loaded.
 
     Raises:
-        UserError: Too little of it fits.
+        UserError: Too little of it fits, or a tensor holds what the module cannot compute with.
     """
     try:
         prefix = _choose_prefix(module, list(whole), prefix, min_match)
@@ -120,7 +142,8 @@ def fit_weights(
         }
         layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
         names = list(state_dict)
-        state = _load(module, state_dict, adapt_input)
+        with checked_values(module, allow_nonfinite):
+            state = _load(module, state_dict, adapt_input)
     except (UserError, ValueError) as error:
         raise UserError(f'{source}: {error}') from error
     report = _report(module, state, source, prefix, layout.name if layout else None)
@@ -148,8 +171,8 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     own = set(module.state_dict())
     least = min(_LEAST_SHARE, min_match)
     shares = {}
-    for prefix in _prefixes(names, at_least=len(own) * least / 2):
-        inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    for prefix, under in _by_prefix(names, at_least=len(own) * least / 2).items():
+        inner = [name.removeprefix(prefix) for name in under]
         try:
             renamed = rename_keys(inner, getattr(module, 'accepted_layouts', ()))
         except ValueError:
@@ -169,19 +192,26 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     return best
 
 
-def _prefixes(names: list[str], at_least: float) -> Iterator[str]:
-    """Gives every beginning that enough names share, shorter ones first."""
-    yield ''
-    counts: dict[str, int] = {}
+def _by_prefix(names: list[str], at_least: float) -> dict[str, list[str]]:
+    """Gives every beginning that enough names share, shorter ones first, with those names."""
+    counts = Counter(prefix for name in names for prefix in _prefixes(name))
+    common = [prefix for prefix, count in counts.items() if count >= at_least]
+    groups = {'': names}
+    groups |= {prefix: [] for prefix in sorted(common, key=lambda prefix: prefix.count('.'))}
     for name in names:
-        parts = name.split('.')
-        for end in range(1, min(len(parts), 5)):
-            prefix = '.'.join(parts[:end]) + '.'
-            counts[prefix] = counts.get(prefix, 0) + 1
-    yield from sorted(
-        (prefix for prefix, count in counts.items() if count >= at_least),
-        key=lambda prefix: prefix.count('.'),
-    )
+        for prefix in _prefixes(name):
+            if prefix in groups:
+                groups[prefix].append(name)
+    return groups
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    end = -1
+    for _ in range(4):
+        end = name.find('.', end + 1)
+        if end < 0:
+            return
+        yield name[: end + 1]
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dict[str, Tensor]:
@@ -243,16 +273,6 @@ def _added(module: nn.Module) -> set[str]:
         if stitched or name.endswith('.conv_offset'):
             added.update(prefix + key for key in part.state_dict())
     return added
-
-
-def _in_groups(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Gives those of some names that are of groups of the net, but not of layers replaced there."""
-    replaced = tuple(
-        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
-    )
-    groups = module.group_parts().values() if hasattr(module, 'group_parts') else ()
-    parts = tuple(f'{part}.' for names in groups for part in names)
-    return [name for name in names if name.startswith(parts) and not name.startswith(replaced)]
 
 
 def _check(

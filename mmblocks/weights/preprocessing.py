@@ -12,6 +12,8 @@ from urllib.parse import urlparse
 
 import mmengine
 
+from mmblocks.class_name import class_name
+
 # Further apart than rounding takes them: grey levels of the means, share of the deviations.
 _MEAN_TOLERANCE, _STD_TOLERANCE = 1.0, 0.02
 
@@ -263,7 +265,6 @@ def _from_timm(lookup: Callable[[str], Any], name: str) -> Preprocessing | None:
 def normalizes_in_pipeline(dataloader: Any) -> bool:
     """Tells whether a dataloader's config has a transform that normalises its images."""
     if isinstance(dataloader, Mapping):
-        kind = dataloader.get('type')
-        name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-        return name.endswith('Normalize') or any(map(normalizes_in_pipeline, dataloader.values()))
+        normalizes = class_name(dataloader).endswith('Normalize')
+        return normalizes or any(map(normalizes_in_pipeline, dataloader.values()))
     return isinstance(dataloader, (list, tuple)) and any(map(normalizes_in_pipeline, dataloader))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ def rename_keys(keys: Sequence[str], layouts: Sequence[Layout]) -> dict[str, str
                 )
                 break
     new = [renamed.get(key, key) for key in keys if renamed.get(key, key) is not None]
-    if twice := {name for name in new if new.count(name) > 1}:
+    if twice := {name for name, count in Counter(new).items() if count > 1}:
         raise ValueError(f'{layout.name} keys: several give {sorted(twice)[:3]}')
     return renamed
 
@@ -84,7 +85,7 @@ def choose_layout(keys: Iterable[str], layouts: Iterable[Layout]) -> Layout | No
     """
     keys = list(keys)
     return next(
-        (entry for entry in layouts if any(re.match(entry.marker, key) for key in keys)), None
+        (entry for entry in layouts if any(map(re.compile(entry.marker).match, keys))), None
     )
 
 

@@ -22,6 +22,16 @@ _LOOKS = (
     ("a ResNet's, as mmdet and torchvision have them", r'(.*\.)?layer1\.0\.conv1'),
     ("a vision transformer's", r'(.*\.)?(patch_embed|cls_token|encoder\.layers?\.)'),
 )
+# Libraries whose nets mmblocks does not have.
+_OTHERS = (
+    ('ultralytics', r'(model\.)+\d+\.(conv|bn|cv\d|m|dfl|linear)\.'),
+    (
+        'mmyolo',
+        r'(.*\.)?(bbox_head\.head_module|neck\.(top_down|bottom_up)_layers|stem\.rbr_\w+|'
+        r'stage\d\.\d+\.(block\.\d+\.)?rbr_\w+|stage\d\.\d+\.blocks\.\d+\.\d+\.conv|'
+        r'stage4\.2\.conv1\.conv)\.',
+    ),
+)
 _SHOWN = 4
 
 
@@ -39,6 +49,7 @@ class LoadReport(NamedTuple):
         mismatched: Tensors of another size there: name, size there, size here.
         unexpected: Names that the module has no place for.
         others: Number of tensors of other parts of the model that the weights are from.
+        doubt: Why the maps may be others than those of the model that the weights are from.
     """
 
     module: str
@@ -51,6 +62,7 @@ class LoadReport(NamedTuple):
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     unexpected: tuple[str, ...]
     others: int = 0
+    doubt: str = ''
 
     @property
     def wanted(self) -> int:
@@ -79,6 +91,7 @@ class LoadReport(NamedTuple):
                 f'{len(self.matched)} of {self.wanted} tensors loaded'
                 + (f', {self.others} of other parts left out' if self.others else ''),
                 *(f'  {len(items)} {what}: {listed(items)}' for what, items in lines if items),
+                *([f'  {self.doubt}'] if self.doubt else []),
             ]
         )
 
@@ -96,10 +109,15 @@ def looks_like(names: Sequence[str], report: LoadReport | None = None) -> str:
 another net, or of another size of this one?"
     """
     shown = listed(names)
+    for library, look in _OTHERS:
+        if any(re.match(look, name) for name in names):
+            return (
+                f"Its names are {library}'s ({shown}), those of a net that mmblocks does not have"
+            )
     if report and len(report.matched) + len(report.mismatched) >= report.wanted / 2:
         theirs = f'{report.layout} names of' if report.layout else 'those of'
         return f'Its names are {theirs} {report.module} ({shown}), of another size or variant of it'
-    whose = next((who for who, look in _LOOKS if any(re.match(look, name) for name in names)), None)
+    whose = next((who for who, look in _LOOKS if any(map(re.compile(look).match, names))), None)
     if report and report.layout:
         whose = f"{report.layout}'s"
     if whose is None:

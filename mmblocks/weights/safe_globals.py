@@ -18,6 +18,9 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
+from mmblocks.weights.numpy_pickles import STAND_INS, PlainArray, PlainDtype
+from mmblocks.weights.training_state import is_small
+
 __all__ = ['allow_mmengine_checkpoints']
 
 
@@ -28,11 +31,32 @@ class _RestoredHistory(HistoryBuffer):
     buffers of the process share. They are the class's own anyway, so only the data are taken.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        log, count, longest = (
+            state.get(name) if isinstance(state, dict) else None
+            for name in ('_log_history', '_count_history', 'max_length')
+        )
+        if not _is_series(log) or not _is_series(count) or log.shape != count.shape:
+            raise ValueError('a HistoryBuffer in it holds no two series of numbers')
+        if type(longest) is not int or longest < 1:
+            raise ValueError('a HistoryBuffer in it has no max_length')
         self.__class__ = HistoryBuffer
-        self.__init__(max_length=state['max_length'])
-        self._log_history = state['_log_history']
-        self._count_history = state['_count_history']
+        self.__init__(max_length=longest)
+        self._log_history, self._count_history = np.array(log), np.array(count)
+
+
+def _is_series(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in 'biuf'
+
+
+def _config_dict(values: Any) -> ConfigDict:
+    """Stands for ``ConfigDict`` in a file, which copies all that is in it."""
+    if not isinstance(values, dict) or not is_small(values):
+        raise ValueError('a ConfigDict in it is none, or does not end')
+    return ConfigDict(values)
 
 
 class _OneCycleName:
@@ -55,22 +79,20 @@ def _getattr(owner: Any, name: Any) -> Callable:
     return getattr(source, name)
 
 
+_WITH_STATE = (_RestoredHistory, PlainArray, PlainDtype)
+
+
 def _allowed() -> list[tuple[Any, str]]:
     """Pairs of what is allowed and the name that a file knows it by."""
-    rebuild_array = np.zeros(1).__reduce__()[0]
-    rebuild_scalar = np.float64(0).__reduce__()[0]
-    dtypes = (type(np.dtype(code)) for code in '?bhilqBHILQefdSU')
     return [
         (_getattr, 'builtins.getattr'),
         (_RestoredHistory, f'{HistoryBuffer.__module__}.HistoryBuffer'),
         (_OneCycleName, f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler'),
-        (ConfigDict, f'{ConfigDict.__module__}.ConfigDict'),
-        (np.ndarray, 'numpy.ndarray'),
-        (np.dtype, 'numpy.dtype'),
-        # numpy 2 moved numpy.core to numpy._core; files of either must load under either.
-        *((rebuild_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
-        *((rebuild_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-        *((dtype, f'{dtype.__module__}.{dtype.__qualname__}') for dtype in dtypes),
+        (_config_dict, f'{ConfigDict.__module__}.ConfigDict'),
+        *((stand_in, name) for name, stand_in in STAND_INS.items()),
+        # A state is given to those classes only that are on the list, which others' entries under
+        # the names above can push them from.
+        *((kind, f'{kind.__module__}.{kind.__qualname__}') for kind in _WITH_STATE),
         (Namespace, 'argparse.Namespace'),
         # Python 3.13 calls them pathlib._local's; a path of another system cannot be made here.
         *((PurePosixPath, f'{module}.PosixPath') for module in ('pathlib', 'pathlib._local')),
@@ -81,11 +103,12 @@ def _allowed() -> list[tuple[Any, str]]:
 def allow_mmengine_checkpoints() -> None:
     """Lets ``torch.load(weights_only=True)`` read the checkpoints of MMEngine's ``Runner``.
 
-    Allowed are numpy arrays, scalars and dtypes, ``HistoryBuffer``, ``ConfigDict``, the two
-    functions of ``OneCycleParamScheduler``, and paths and ``argparse.Namespace``, which other
-    trainers store. ``builtins.getattr``, which such files name too, is
-    answered by a stand-in that knows those functions only, so that a file cannot reach anything
-    else through it. May be called any number of times. Needs torch 2.6 or later.
+    Allowed are numpy arrays and scalars of numbers and text, ``HistoryBuffer``, ``ConfigDict``, the
+    two functions of ``OneCycleParamScheduler``, and paths and ``argparse.Namespace``, which other
+    trainers store. For numpy's classes, which believe any state that a file gives them, and
+    ``builtins.getattr``, which such files name too, there are stand-ins that give those and nothing
+    else; they take the place of what others have allowed under the same names. May be called any
+    number of times. Needs torch 2.6 or later.
 
     Example:
         >>> import io, torch
@@ -98,4 +121,13 @@ def allow_mmengine_checkpoints() -> None:
     """
     # As pairs, because torch.serialization.safe_globals takes away again on its exit what it
     # lists by itself, and others list the same classes there.
-    torch.serialization.add_safe_globals(_allowed())
+    ours = _allowed()
+    names = {name for _, name in ours}
+    others = [entry for entry in torch.serialization.get_safe_globals() if entry not in ours]
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals([*ours, *(e for e in others if _name(e) not in names)])
+
+
+def _name(entry: Any) -> str:
+    """Gives the name that a file knows an entry of the allow list by."""
+    return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from mmblocks.errors import UserError, first_line
 from mmblocks.weights.formats import promised_hash
 
 SUFFIXES = ('.pth', '.safetensors')
+_PART = '.part'
 
 
 def check_place(path: str | os.PathLike, force: bool = False) -> Path:
@@ -64,18 +67,62 @@ def save_weights(
     file = check_place(path, force)
     # Copies, since a part of a larger tensor would be written with all of it.
     state_dict = {name: value.detach().clone().contiguous() for name, value in state_dict.items()}
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    size = sum(value.nbytes for value in state_dict.values())
+    with whole_file(file, size) as part:
+        _write(state_dict, part, file.suffix)
+        _check_promise(part, file)
+    return file
+
+
+@contextmanager
+def whole_file(file: Path, size: int) -> Iterator[Path]:
+    """Has a file written beside the one that is meant, which it replaces when it is whole.
+
+    Whatever ends the process meanwhile, at the place that is meant stands what stood there before
+    or all of the new file. What is left beside it then, `remove_parts` takes away.
+
+    Args:
+        file: The file that is meant.
+        size: Number of bytes that it will take, for the error.
+
+    Yields:
+        The file to write.
+
+    Raises:
+        UserError: It cannot be written; says how much space it takes and how much there is.
+    """
+    part = file.with_name(f'.{file.name}.{os.getpid()}{_PART}')
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(state_dict, part, file.suffix)
-            _check_promise(part, file)
+            yield part
+            with part.open('rb') as stream:
+                os.fsync(stream.fileno())  # or after a power cut, the name is there without content
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f'{path} cannot be written: {error.strerror or error}') from error
-    return file
+        raise UserError(
+            f'{file} cannot be written: {error.strerror or error}{_space(file, size)}'
+        ) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what writers that were killed have left in a folder, see `whole_file`.
+
+    Args:
+        folder: The folder; nobody writes to it now.
+    """
+    for part in folder.glob(f'.*.[0-9]*{_PART}'):
+        part.unlink(missing_ok=True)
+
+
+def _space(file: Path, size: int) -> str:
+    try:
+        free = shutil.disk_usage(file.parent).free
+    except OSError:  # the folder is what cannot be made
+        return ''
+    return f' (it takes {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)'
 
 
 def _write(state_dict: dict[str, Tensor], part: Path, suffix: str) -> None:

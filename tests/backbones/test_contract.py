@@ -1,17 +1,22 @@
 """What every backbone promises, held for every backbone that is registered."""
 
 import copy
+import inspect
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmblocks
 from tests.backbones.nets import NETS, Net
@@ -86,7 +91,10 @@ def test_any_choice_of_outputs_gives_the_same_maps(net):
         (np.array([0, -1]), (0, last)),
         (-net.num_outputs, (0,)),
     ):
-        assert build(net, out_indices=choice).out_indices == expected
+        chosen = build(net, out_indices=choice)
+        assert chosen.out_indices == expected
+        # Nothing is built past the last output, however it is counted.
+        assert len(groups(chosen)) == len(groups(build(net, out_indices=max(expected))))
 
 
 @every_net
@@ -103,19 +111,56 @@ def test_an_output_that_is_not_there_is_named_with_those_that_are(net):
             build(net, out_indices=wrong)
 
 
+def assert_frozen(backbone: mmblocks.BaseBackbone, k: int, training: bool = True) -> None:
+    """Checks that exactly the groups up to k are frozen; with norm_eval=False."""
+    for i, group in enumerate(groups(backbone)):
+        for module in group:
+            modes = {m.training for m in (module, *norms(module))}
+            assert modes == {training and i > k}
+            assert all(p.requires_grad == (i > k) for p in module.parameters())
+
+
 @every_net
 def test_frozen_stages_freezes_the_stem_and_that_many_groups(net):
     num_groups = len(groups(build(net)))
     for k in range(-1, num_groups):
         backbone = build(net, frozen_stages=k, norm_eval=False)
-        for _ in range(2):
-            for i, group in enumerate(groups(backbone)):
-                for module in group:
-                    assert module.training == (i > k)
-                    assert all(m.training == (i > k) for m in norms(module))
-                    assert all(p.requires_grad == (i > k) for p in module.parameters())
-            backbone.eval()
-            backbone.train()
+        assert_frozen(backbone, k)
+        assert_frozen(backbone.eval(), k, training=False)
+        assert_frozen(backbone.train(), k)
+
+
+@every_net
+def test_frozen_stages_can_be_changed_at_any_time_and_hold_at_once(net):
+    backbone = build(net, norm_eval=False)
+    last = len(groups(backbone)) - 1
+    for training in (False, True):
+        for k in (0, last, 1, 1, -1, last, 0, -1):
+            backbone.train(training)
+            backbone.set_frozen_stages(k)
+            assert_frozen(backbone, k, training)
+            left = sum(p.numel() for p in backbone.parameters() if p.requires_grad)
+            assert f' {left:,} of ' in backbone.frozen_summary()
+            assert_frozen(backbone.eval(), k, training=False)
+            assert_frozen(backbone.train(), k)
+
+
+def normalise_weights(backbone: mmblocks.BaseBackbone) -> None:
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            weight_norm(module)
+
+
+@every_net
+@pytest.mark.parametrize('change', [fuse_conv_bn, normalise_weights])
+def test_what_was_rebuilt_while_it_was_frozen_is_thawed_too(net, change):
+    backbone = build(net, frozen_stages=1, norm_eval=False)
+    change(backbone)
+    assert_frozen(backbone.train(), 1)
+    backbone.set_frozen_stages(0)
+    assert_frozen(backbone, 0)
+    backbone.set_frozen_stages(-1)
+    assert_frozen(backbone, -1)
 
 
 @every_net
@@ -174,17 +219,37 @@ def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
             kept.append(tensor.numel())
             return tensor
 
+        ran = []
+        for name in backbone._group_names[0]:
+            stem = backbone.get_submodule(name)
+            stem.register_forward_pre_hook(lambda *_, name=name, ran=ran: ran.append(name))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             maps = backbone(x)
         saved.append(sum(kept))
-        sum(m.square().mean() for m in maps).backward()
-        grads = {n: p.grad for n, p in backbone.named_parameters() if p.requires_grad}
-        results.append((maps, grads, buffers(backbone)))
-    (maps, grads, stats), (maps_cp, grads_cp, stats_cp) = results
+        loss = sum(m.square().mean() for m in maps)
+        trained = [p for p in backbone.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(loss, trained, create_graph=frozen_stages == -1)
+        second = second_gradients(backbone, loss, grads) if frozen_stages == -1 else ()
+        results.append((maps, grads, second, buffers(backbone)))
+        assert sorted(ran) == sorted(backbone._group_names[0]), 'the stem was recomputed'
+    (maps, grads, second, stats), (maps_cp, grads_cp, second_cp, stats_cp) = results
     assert_close(maps_cp, maps, rtol=0, atol=0)
     assert_close(grads_cp, grads, rtol=1e-12, atol=1e-12)
+    assert_close(second_cp, second, rtol=1e-12, atol=1e-12)
     assert_close(stats_cp, stats, rtol=0, atol=0)
     assert saved[1] < 0.6 * saved[0]
+
+
+def second_gradients(
+    backbone: mmblocks.BaseBackbone, loss: torch.Tensor, grads: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor, ...]:
+    """Gives the gradients of gradients; of a net without, what a second backward pass gives."""
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    # torch knows no second derivative of the hard sigmoid.
+    if any(isinstance(module, nn.Hardsigmoid) for module in backbone.modules()):
+        return torch.autograd.grad(loss, trained)
+    penalty = sum(grad.square().sum() for grad in grads)
+    return torch.autograd.grad(penalty, trained, allow_unused=True, materialize_grads=True)
 
 
 def test_checkpointing_also_works_under_the_compiler():
@@ -215,6 +280,27 @@ def test_train_and_eval_return_the_backbone(net):
     assert backbone.eval() is backbone
     assert backbone.train() is backbone
     assert not any(m.training for m in backbone.eval().modules())
+
+
+class NothingComputed(TorchDispatchMode):
+    """Lets no operation run, so that there is nothing that a GPU would have to be waited for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        raise AssertionError(f'{func} was called')
+
+
+@every_net
+def test_changing_modes_computes_nothing_and_looks_at_tensors_once(net):
+    backbone = build(net, frozen_stages=1, norm_eval=True)
+    walks = []
+    backbone.register_state_dict_pre_hook(lambda *_: walks.append(1))
+    with NothingComputed():
+        for _ in range(3):
+            backbone.train().eval()
+        assert len(walks) == 1
+        backbone.set_frozen_stages(0)
+        backbone.train()
+        assert len(walks) == 1
 
 
 @every_net
@@ -274,6 +360,49 @@ def test_other_norms_and_image_channels(net):
     assert not norms(backbone)
     maps = backbone(torch.rand(1, 1, 64, 64))
     assert tuple(m.shape[1] for m in maps) == backbone.out_channels
+
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@every_net
+def test_norm_cfg_holds_for_every_norm(net):
+    with torch.device('meta'):
+        count = len(norms(build(net, norm_cfg=dict(type='BN'))))
+        others = dict(GN=nn.GroupNorm, SyncBN=nn.SyncBatchNorm, IN=nn.InstanceNorm2d)
+        for kind, expected in others.items():
+            options = dict(num_groups=1) if kind == 'GN' else {}
+            backbone = build(net, norm_cfg=dict(type=kind, **options))
+            found = [m for m in backbone.modules() if isinstance(m, NORMS)]
+            assert len(found) == count > 0
+            assert all(isinstance(m, expected) for m in found)
+        bare = build(net, norm_cfg=None)
+        assert not any(isinstance(m, NORMS) for m in bare.modules())
+        assert all(m.bias is not None for m in bare.modules() if isinstance(m, nn.Conv2d))
+        maps = bare(images(net))
+    assert tuple(m.shape[1] for m in maps) == bare.out_channels
+
+
+@every_net
+def test_act_cfg_holds_for_every_activation(net):
+    parameters = inspect.signature(getattr(mmblocks, net.cfg['type'])).parameters
+    if 'act_cfg' not in parameters:
+        return
+    kinds = {'ELU'}
+    # Without one MobileNetV3 has the paper's two.
+    if 'None' in parameters['act_cfg'].annotation and net.cfg['type'] != 'MobileNetV3':
+        kinds.add(None)
+    for kind in kinds:
+        with torch.device('meta'):
+            backbone = build(net, act_cfg=None if kind is None else dict(type=kind))
+        found = {
+            type(module).__name__
+            for name, module in backbone.named_modules()
+            if type(module).__module__ == 'torch.nn.modules.activation' or 'Swish' in repr(module)
+            if not re.search(r'(^|\.)(se|se_layer|se_module)\.', f'{name}.')
+            and not list(module.children())
+        }
+        assert found == {kind} - {None}
 
 
 @every_net

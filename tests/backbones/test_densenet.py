@@ -215,6 +215,23 @@ def test_dropping_values_is_reproduced_when_layers_are_recomputed():
     assert not torch.equal(net(x)[0], net(x)[0])
 
 
+def test_statistics_of_plugins_move_once_when_layers_are_recomputed():
+    plugin = dict(type='ConvModule', kernel_size=1, norm_cfg=dict(type='BN'))
+    x = torch.rand(2, 3, 64, 64)
+    results = []
+    for memory_efficient in (False, True):
+        net = randomise(
+            DenseNet(
+                TINY,
+                memory_efficient=memory_efficient,
+                plugins=[dict(cfg=plugin, position='after_conv1')],
+            )
+        )
+        net.train()(x)[0].sum().backward()
+        results.append(dict(net.named_buffers()))
+    assert_close(results[1], results[0], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

@@ -236,11 +236,14 @@ def test_the_logits_can_be_asked_for_as_in_mmpretrain(given, maps, peer):
         (dict(depth=12), r'depth=12.*\[11, 13, 16, 19\]'),
         (dict(depth=[11]), r'depth=\[11\]: must be one of \[11, '),
         *(
-            (dict(depth=11, num_stages=n), f'num_stages={n}: must be an int from 1 to 5')
+            (dict(depth=11, num_stages=n), rf'num_stages={n}: must be one of \[1, 2, 3, 4, 5\]')
             for n in (0, 6, 5.0)
         ),
         *(
-            (dict(depth=11, dilations=wrong), r'dilations=.*num_stages=5 entries, ints of at least')
+            (
+                dict(depth=11, dilations=wrong),
+                r'dilations=.*num_stages=5 entries, each an int of at least',
+            )
             for wrong in (2, 1.5, (1, 1, 1, 1, 0))
         ),
         (dict(depth=11, dropout=2), 'dropout=2: must be a number from 0 to 1'),

@@ -135,27 +135,37 @@ def tool(name, *args, folder):
     from mmblocks.engine import cli
 
     out, err, code = io.StringIO(), io.StringIO(), 0
-    kept = [(cls, dict(cls._instance_dict)) for cls in GLOBALS]
     argv, here = sys.argv, Path.cwd()
     try:
         sys.argv = [f'{name}.py', *(str(arg) for arg in args)]
         os.chdir(folder)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with keep_globals(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             getattr(cli, name)()
     except SystemExit as end:
         code = end.code
     finally:
         sys.argv = argv
         os.chdir(here)
-        for cls, instances in kept:
-            cls._instance_dict.clear()
-            cls._instance_dict.update(instances)
     return Outcome(code, out.getvalue() + err.getvalue(), err.getvalue())
 
 
-def environment():
-    """The environment of a user who has installed the package."""
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+@contextlib.contextmanager
+def keep_globals():
+    """Puts back what a runner sets for the whole process."""
+    kept = [(cls, dict(cls._instance_dict)) for cls in GLOBALS]
+    try:
+        yield
+    finally:
+        for cls, instances in kept:
+            cls._instance_dict.clear()
+            cls._instance_dict.update(instances)
+
+
+def environment(folder):
+    """The environment of a user who has installed the package and imports modules of a folder."""
+    # An empty entry would be the current folder, whatever it is.
+    paths = [ROOT, folder, *filter(None, os.environ.get('PYTHONPATH', '').split(os.pathsep))]
+    path = os.pathsep.join(map(str, paths))
     return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
 
 
@@ -164,7 +174,7 @@ def shell(*command, folder, timeout=240):
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
-        env=environment(),
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=timeout,

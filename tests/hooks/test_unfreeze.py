@@ -1,6 +1,8 @@
 """UnfreezeHook in real trainings."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 
 import mmblocks
 from mmblocks import UnfreezeHook
@@ -47,9 +50,8 @@ def test_a_backbone_that_starts_frozen_is_unfrozen_too(tmp_path):
 
 @pytest.mark.parametrize('stop', [1, 2])
 def test_resuming_takes_up_the_state_of_its_epoch(stop, tmp_path):
-    run(config(tmp_path, SCHEDULE, epochs=stop))
-    whole = config(tmp_path, SCHEDULE, resume=True)
-    run(whole)
+    run(config(tmp_path, SCHEDULE, hooks=[dict(type='StopHook', epochs=stop)]))
+    run(config(tmp_path, SCHEDULE, resume=True))
     assert moves(tmp_path) == MOVED
 
 
@@ -58,18 +60,31 @@ def test_iterations_can_be_counted_instead(tmp_path):
     assert moves(tmp_path) == [[], ['layer4'], EVERYTHING]
 
 
-def test_two_processes_unfreeze_together_and_stay_equal(tmp_path):
+def test_two_processes_unfreeze_and_freeze_together_and_stay_equal(tmp_path):
+    # The README's own schedule, and beyond it back to frozen.
+    readme = (Path(__file__).parents[2] / 'README.md').read_text()
+    schedule = ast.literal_eval(re.search(r"'UnfreezeHook', schedule=(\{.*?\})", readme)[1])
+    assert schedule == {0: 4, 3: 2, 6: -1}
+    schedule[7] = 3
     script = Path(__file__).with_name('unfreeze_run.py')
-    command = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+    command = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', str(script)]
     result = subprocess.run(
-        [sys.executable, *command, str(script), str(tmp_path)],
+        [sys.executable, *command, str(tmp_path), str(schedule), str(dict(with_cp=True))],
         capture_output=True,
         text=True,
         check=False,
         timeout=200,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert moves(tmp_path) == MOVED
+    assert moves(tmp_path) == [
+        *[[]] * 3,
+        *[['layer3', 'layer4']] * 3,
+        EVERYTHING,
+        ['layer4'],
+    ]
+    # Frozen at first as it was drawn, and at last as it was trained.
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert log.count('stays random') == 1
 
 
 def test_norms_that_the_config_holds_back_stay_held_back():
@@ -85,14 +100,37 @@ def test_a_change_out_of_range_changes_nothing():
     net = mmblocks.ResNet(18, base_channels=8, frozen_stages=1)
     with pytest.raises(ValueError, match='frozen_stages=5'):
         net.set_frozen_stages(5)
+    del net.layer3
+    with pytest.raises(AttributeError, match='layer3'):
+        net.set_frozen_stages(4)
     assert net.frozen_stages == 1
     assert not net.layer1[0].conv1.weight.requires_grad
+    assert net.layer2[0].conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize(
     ('schedule', 'options', 'error', 'message'),
     [
         ({0: 9}, {}, ValueError, 'frozen_stages=9'),
+        ({0: 1, 4: 2, 9: -1}, {}, ValueError, r'never reaches 4, 9; it has 4 epochs'),
+        (
+            {0: 1, 16: 2},
+            dict(hook=dict(by_epoch=False)),
+            ValueError,
+            r'never reaches 16; it has 16 iterations',
+        ),
+        (
+            {0: 1},
+            dict(train_cfg=dict(by_epoch=False, max_iters=4)),
+            ValueError,
+            r'by_epoch=True .*\{0: 1\}.*no epochs \(IterBasedTrainLoop\)',
+        ),
+        (
+            {0: 1},
+            dict(optim_wrapper=dict(constructor='HeadOnlyConstructor')),
+            ValueError,
+            r'the optimizer lacks parameters of the backbone.*frozen_stages=-1',
+        ),
         ({0: 1}, dict(hook=dict(module='fc')), TypeError, "module='fc'.*Linear"),
         ({0: 1}, dict(hook=dict(module='body')), TypeError, "module='body'"),
         (
@@ -107,6 +145,11 @@ def test_a_change_out_of_range_changes_nothing():
     ],
 )
 def test_what_cannot_work_is_said_before_training(schedule, options, error, message, tmp_path):
+    @OPTIM_WRAPPER_CONSTRUCTORS.register_module(force=True)
+    class HeadOnlyConstructor(DefaultOptimWrapperConstructor):
+        def __call__(self, model):
+            return super().__call__(model.fc)
+
     with pytest.raises(error, match=message):
         run(config(tmp_path, schedule, **options))
     assert not (tmp_path / 'moves.jsonl').exists()

@@ -1,14 +1,16 @@
 """A small training with UnfreezeHook, in one process or, under torchrun, in several."""
 
+import ast
 import json
 import sys
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, is_model_wrapper
-from mmengine.registry import DATASETS, HOOKS, MODELS
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
@@ -29,6 +31,8 @@ class UnfreezeModel(BaseModel):
 
     def forward(self, inputs, labels, mode='loss'):
         logits = self.fc(self.backbone(inputs)[-1].mean((2, 3)))
+        if mode == 'predict':
+            return [dict(right=right) for right in logits.argmax(1) == labels]
         return dict(loss=nn.functional.cross_entropy(logits, labels))
 
 
@@ -46,6 +50,28 @@ class NoisePictures(Dataset):
 
     def __getitem__(self, i):
         return dict(inputs=self.pictures[i], labels=i % 2)
+
+
+@METRICS.register_module()
+class ShareOfRight(BaseMetric):
+    """How many pictures are put into their class."""
+
+    def process(self, data_batch, data_samples):
+        self.results += [sample['right'] for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(right=float(torch.stack(results).float().mean()))
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Ends the training after some epochs, as one that is broken off."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_train_epoch(self, runner):
+        runner.train_loop.stop_training = runner.epoch + 1 == self.epochs
 
 
 @HOOKS.register_module()
@@ -86,6 +112,12 @@ class RecordMovesHook(Hook):
 
 def config(work_dir, schedule, launcher='none', epochs=4, **options):
     """The training's config; ``options`` go over it."""
+    dataloader = dict(
+        dataset=dict(type='NoisePictures'),
+        collate_fn=dict(type='default_collate'),
+        batch_size=2,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
     return Config(
         dict(
             model=dict(
@@ -94,29 +126,24 @@ def config(work_dir, schedule, launcher='none', epochs=4, **options):
                 | options.pop('backbone', {}),
             ),
             work_dir=str(work_dir),
-            train_dataloader=dict(
-                dataset=dict(type='NoisePictures'),
-                collate_fn=dict(type='default_collate'),
-                batch_size=2,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-            ),
+            train_dataloader=dataloader,
             train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            # Each epoch ends in eval mode, from which the hook freezes or thaws for the next one.
+            val_dataloader=dataloader,
+            val_cfg=dict(),
+            val_evaluator=dict(type='ShareOfRight'),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1))
             | options.pop('optim_wrapper', {}),
             param_scheduler=dict(type='MultiStepLR', milestones=[2], gamma=0.1),
             custom_hooks=[
-                dict(
-                    type='UnfreezeHook',
-                    schedule=schedule,
-                    priority='HIGH',
-                    **options.pop('hook', {}),
-                ),
+                dict(type='UnfreezeHook', schedule=schedule, **options.pop('hook', {})),
                 dict(type='RecordMovesHook', path=str(Path(work_dir, 'moves.jsonl'))),
+                *options.pop('hooks', ()),
             ],
             launcher=launcher,
             randomness=dict(seed=0),
-            **options,
         )
+        | options
     )
 
 
@@ -135,6 +162,7 @@ def threads():
 
 
 if __name__ == '__main__':
-    run(config(sys.argv[1], {0: 4, 1: 2, 3: -1}, launcher='pytorch'))
+    folder, schedule, backbone = sys.argv[1], *map(ast.literal_eval, sys.argv[2:])
+    run(config(folder, schedule, epochs=8, backbone=backbone, launcher='pytorch'))
     end_process_group()
     assert not [name for name in threads() if 'gloo' in name]

@@ -77,10 +77,10 @@ def test_a_config_can_name_it():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(kernel_size=4), 'kernel_size=4: must be odd'),
-        (dict(kernel_size=-1), 'kernel_size=-1: must be odd'),
-        (dict(ratio=0), 'ratio=0: must be more'),
-        (dict(squeeze_channels=0), 'squeeze_channels=0: must be 1'),
+        (dict(kernel_size=4), 'kernel_size=4: must be an odd int'),
+        (dict(kernel_size=-1), 'kernel_size=-1: must be an odd int'),
+        (dict(ratio=0), 'ratio=0: must be a number above 0'),
+        (dict(squeeze_channels=0), 'squeeze_channels=0: must be an int of at least 1, or None'),
     ],
 )
 def test_what_cannot_work_is_refused(options, message):

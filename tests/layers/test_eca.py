@@ -71,9 +71,9 @@ def test_a_config_can_name_it():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(in_channels=0), 'in_channels=0: must be 1'),
-        (dict(in_channels=8, kernel_size=4), 'kernel_size=4: must be odd'),
-        (dict(in_channels=8, gamma=0), 'gamma=0: must be more'),
+        (dict(in_channels=0), 'in_channels=0: must be an int of at least 1'),
+        (dict(in_channels=8, kernel_size=4), 'kernel_size=4: must be an odd int'),
+        (dict(in_channels=8, gamma=0), 'gamma=0: must be a number above 0'),
     ],
 )
 def test_what_cannot_work_is_refused(options, message):

@@ -100,7 +100,7 @@ def test_what_a_block_adds_starts_small():
     [
         (dict(in_channels=7), 'branch_ratio=0.125 of 7 channels'),
         (dict(in_channels=8, branch_ratio=0.5), 'branch_ratio=0.5.*at most a third'),
-        (dict(in_channels=8, branch_ratio=-1), 'branch_ratio=-1.*at least 1'),
+        (dict(in_channels=8, branch_ratio=-1), 'branch_ratio=-1: must be a number above 0'),
         (dict(in_channels=8, band_kernel_size=10), 'band_kernel_size=10.*odd'),
         (dict(in_channels=8, square_kernel_size=0), 'square_kernel_size=0.*odd'),
     ],

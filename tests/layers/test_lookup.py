@@ -18,7 +18,7 @@ from mmblocks.layers.lookup import find_layer
     ],
 )
 def test_a_misspelt_name_is_answered_with_those_near_it(name, expected):
-    with pytest.raises(KeyError, match=f"plugins: no layer '{name}' is registered; {expected}"):
+    with pytest.raises(ValueError, match=f"plugins: no layer '{name}' is registered; {expected}"):
         find_layer(name, argument='plugins')
 
 

@@ -224,7 +224,7 @@ def test_a_bad_argument_is_named(options, message):
 
 
 def test_a_misspelt_top_block_is_an_error_with_a_hint():
-    with pytest.raises(KeyError, match=r'top_block.*did you mean LastLevelMaxPool'):
+    with pytest.raises(ValueError, match=r'top_block.*did you mean LastLevelMaxPool'):
         FPN(CHANNELS, 16, 5, top_block=dict(type='LastLevelMaxpool'))
 
 

@@ -9,6 +9,8 @@ import torch
 
 from tests.engine.tiny_run import EPOCHS, tool, torchrun, trained
 
+CLASSIFIER = 'mmblocks::digits/lenet5_digits_cls.py'
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -134,6 +136,8 @@ def test_a_single_missing_tensor_is_enough_to_refuse(missing, folder, checkpoint
         (['gone.py', 'gone.pth'], 'config not found: gone.py'),
         (['tiny.py', 'gone.pth', '--out', 'a.json'], '--out must end in .pkl or .pickle'),
         (['tiny.py'], 'the following arguments are required: checkpoint'),
+        ([CLASSIFIER, 'gone.pth', '--tta'], '--tta is for detectors of mmdet; the model is a Back'),
+        ([CLASSIFIER, 'gone.pth', '--show-dir', 'a'], '--show-dir is for detectors of mmdet; the'),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments, expected, folder):

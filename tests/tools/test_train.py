@@ -1,5 +1,6 @@
 """tools/train.py as a user runs it."""
 
+import builtins
 import os
 import signal
 import socket
@@ -9,11 +10,25 @@ import time
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS as REGISTRY_OF_HOOKS
 
 from mmblocks.engine import end_process_group
 from tests.engine.tiny_run import EPOCHS, ROOT, environment, shell, tool, torchrun, trained
+from tests.killed import limit_files, signal_that_ended
+
+
+@REGISTRY_OF_HOOKS.register_module()
+class KillInSecondEpoch(Hook):
+    """Ends the process when it has written a part of the second checkpoint."""
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        if runner.epoch == 1:
+            limit_files(100_000, kill=True)
+
 
 HOOKS = """
+import builtins
 import os
 import time
 from mmengine.hooks import Hook
@@ -32,6 +47,39 @@ class Wait(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         open('training', 'w').close()
         time.sleep(0.2)
+"""
+
+# Its types are classes.
+PURE = """
+from mmengine.config import read_base
+
+with read_base():
+    from .tiny import *
+
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.optim import OneCycleLR
+from mmengine.runner import EpochBasedTrainLoop
+
+custom_hooks = [dict(type=EMAHook, ema_type='ExpMomentumEMA', momentum=0.01)]
+default_hooks.update(checkpoint=dict(type=CheckpointHook, interval=2))
+train_cfg.update(type=EpochBasedTrainLoop)
+param_scheduler[0].update(type=OneCycleLR)
+"""
+
+
+BUG = """
+import builtins
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module(force=True)
+class Bug(Hook):
+    def __init__(self, error):
+        self.error = error
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        raise getattr(builtins, self.error)('a slip of its author')
 """
 
 
@@ -108,6 +156,37 @@ def test_mixed_precision_trains_accumulates_and_resumes(folder):
     assert all(value.dtype != torch.bfloat16 for value in second['state_dict'].values())
 
 
+def test_a_training_that_diverges_ends_before_it_saves(folder):
+    hook = "custom_hooks = [dict(type='mmblocks.StopOnDivergenceHook')]"  # which it would add too
+    (folder / 'stop.py').write_text(f"_base_ = './tiny.py'\n{hook}\n")
+    options = 'optim_wrapper.optimizer.lr=1e30', 'param_scheduler=None', 'work_dir=work'
+    outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
+    assert outcome.code == 2
+    assert 'error: training has diverged at epoch 1, iteration ' in outcome.last_error
+    assert 'Traceback' not in outcome.out
+    assert not list(folder.glob('work/*.pth'))
+    goes_on = tool('train', 'stop.py', '--keep-going', '--cfg-options', *options, folder=folder)
+    assert goes_on.code == 0, goes_on.out[-2000:]
+    assert (folder / 'work' / 'epoch_2.pth').exists()
+
+
+def test_after_a_kill_while_saving_training_goes_on_from_the_checkpoint_before(folder):
+    (folder / 'killed.py').write_text(
+        "_base_ = './tiny.py'\ncustom_hooks = [dict(type='KillInSecondEpoch')]\n"
+        'default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))\n'
+    )
+    work = folder / 'work_dirs' / 'killed'
+    assert signal_that_ended(lambda: tool('train', 'killed.py', folder=folder)) == signal.SIGXFSZ
+    assert [path.name for path in work.glob('*.pth')] == ['epoch_1.pth']
+    text = (folder / 'killed.py').read_text().replace('KillInSecondEpoch', 'IterTimerHook')
+    (folder / 'killed.py').write_text(text)
+    outcome = tool('train', 'killed.py', '--resume', folder=folder)
+    assert outcome.code == 0, outcome.out[-2000:]
+    assert 'resumed epoch: 1' in outcome.out
+    assert [path.name for path in work.glob('*.pth')] == ['epoch_2.pth']
+    assert not list(work.glob('.*.part'))
+
+
 def test_a_checkpoint_of_another_model_is_refused(folder, checkpoint):
     outcome = resume(folder, checkpoint, 'model.backbone.base_channels=16')
     assert outcome.code == 2
@@ -144,11 +223,17 @@ def test_the_state_of_another_optimizer_is_refused(folder, checkpoint):
 
 
 def test_fine_tuning_takes_what_fits_and_says_so(folder, checkpoint):
-    options = f'load_from={checkpoint}', 'model.bbox_head.num_classes=3', 'train_cfg.max_epochs=1'
+    content = torch.load(checkpoint, weights_only=False)
+    for name in ('weight', 'bias'):  # of a detector of three classes
+        values = content['state_dict'][f'bbox_head.retina_cls.{name}']
+        content['state_dict'][f'bbox_head.retina_cls.{name}'] = torch.cat([values, values[:1]])
+    (folder / 'my weights').mkdir()
+    torch.save(content, folder / 'my weights' / 'a (1).pth')
+    options = 'load_from=my weights/a (1).pth', 'train_cfg.max_epochs=1'
     outcome = tool('train', 'tiny.py', '--cfg-options', *options, folder=folder)
     assert outcome.code == 0, outcome.out[-2000:]
     assert 'fits RetinaNet in part: 118 of 120 tensors' in outcome.err
-    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [2,' in outcome.err
+    assert '2 of another shape (bbox_head.retina_cls.weight: checkpoint [3,' in outcome.err
 
 
 def test_fine_tuning_from_what_does_not_fit_at_all_is_refused(folder):
@@ -163,11 +248,13 @@ def test_averaged_weights_train_and_resume(folder):
         "_base_ = './tiny.py'\n"
         "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01)]\n"
     )
-    for epochs in (2, 4):
+    (folder / 'pure.py').write_text(PURE)
+    for config, epochs in (('ema.py', 2), ('pure.py', 4)):
         options = [f'train_cfg.max_epochs={epochs}', 'work_dir=work']
-        outcome = tool('train', 'ema.py', '--resume', '--cfg-options', *options, folder=folder)
+        outcome = tool('train', config, '--resume', '--cfg-options', *options, folder=folder)
         assert outcome.code == 0, outcome.out[-2000:]
     assert 'resumed epoch: 2' in outcome.out
+    assert len(outcome.err.splitlines()) == 1  # what it resumes from, and no warning
     content = torch.load(folder / 'work' / 'epoch_4.pth', weights_only=False)
     assert content['ema_state_dict']['steps'] == 12
     tested = tool('test', 'ema.py', 'work/epoch_4.pth', folder=folder)
@@ -184,6 +271,12 @@ def test_averaged_weights_train_and_resume(folder):
         (['tiny.py', '--launcher', 'pytorch'], '--launcher pytorch needs torchrun'),
         (['tiny.py', '--auto-scale-lr'], '--auto-scale-lr needs auto_scale_lr.enable'),
         (['tiny.py', '--cfg-options', 'lr'], "--cfg-options takes KEY=VALUE pairs, not ['lr']"),
+        (['tiny.py', '--cfg-options', 'a=dict(b=1,c=2)'], 'write KEY.a=1 for KEY=dict(a=1)'),
+        (['tiny.py', '--cfg-options', 'a=[1,(2'], '--cfg-options takes KEY=VALUE pairs'),
+        (['tiny.py', '--work-dir', 'tiny.py'], 'work_dir=tiny.py cannot be written: File exists'),
+        (['tiny.py', '--work-dir', 'tiny.py/a'], 'tiny.py/a cannot be written: Not a directory'),
+        (['tiny.py', '--wrok-dir', 'a'], 'unrecognized arguments: --wrok-dir a'),
+        (['tiny.py', '--cfg-options', 'work_dir=5'], 'work_dir=5: must be a path'),
     ],
 )
 def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatch):
@@ -195,8 +288,27 @@ def test_wrong_arguments_end_in_one_line(arguments, expected, folder, monkeypatc
 
 
 def test_the_traceback_is_there_for_those_who_ask(folder, monkeypatch):
+    wrong = ('tiny.py', '--cfg-options', 'model.backbone.depth=19')
+    for options in ((), ('--debug',)):
+        outcome = tool('train', *wrong, *options, folder=folder)
+        assert outcome.code == 2
+        assert ('Traceback' in outcome.err) is bool(options)
+        assert outcome.last_error.startswith('error: model.backbone (ResNet): ')
     monkeypatch.setenv('MMBLOCKS_DEBUG', '1')
     assert 'Traceback' in tool('train', 'tinny.py', folder=folder).err
+
+
+@pytest.mark.parametrize('error', ['RuntimeError', 'TypeError', 'KeyError', 'AssertionError'])
+def test_a_bug_in_running_code_keeps_its_traceback(error, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, 'bug_hooks', raising=False)
+    (folder / 'bug_hooks.py').write_text(BUG)
+    (folder / 'bug.py').write_text(
+        "_base_ = './tiny.py'\ncustom_imports = dict(imports=['bug_hooks'])\n"
+        f"custom_hooks = [dict(type='Bug', error='{error}')]\n"
+    )
+    with pytest.raises(getattr(builtins, error), match='a slip of its author'):
+        tool('train', 'bug.py', folder=folder)
 
 
 def test_from_the_shell_the_exit_code_is_2_and_the_error_one_line(folder):
@@ -232,7 +344,7 @@ def test_sync_bn_is_refused_in_a_process_group_of_cpus(folder, monkeypatch):
     finally:
         end_process_group()
     assert outcome.code == 2
-    assert 'error: SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
+    assert 'SyncBN needs GPUs; on the CPU take norm_cfg=' in outcome.last_error
 
 
 @pytest.mark.slow
@@ -252,7 +364,7 @@ def test_interrupting_leaves_nobody_behind(folder):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'tools' / 'train.py'), 'hooked.py'],
         cwd=folder,
-        env={**environment(), 'PYTHONPATH': f'{ROOT}{os.pathsep}{folder}'},
+        env=environment(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,10 +3,10 @@
 import functools
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,8 @@ from mmblocks.errors import UserError
 from mmblocks.weights.convert import convert_weights, named_as
 from mmblocks.weights.files import read_checkpoint
 from mmblocks.weights.renaming import rename_keys
-from mmblocks.weights.saving import save_weights
+from mmblocks.weights.saving import remove_parts, save_weights
+from tests.killed import limit_files, limits_put_back, signal_that_ended
 from tests.parity import assert_same_maps, randomise
 from tests.weights.pairs import PAIRS
 from tests.weights.test_pairs import bare_peer, their_maps
@@ -419,14 +420,42 @@ def test_a_part_of_a_tensor_is_written_without_the_rest(tmp_path):
 @pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
 def test_a_full_disk_leaves_the_old_file_and_no_other(name, tmp_path):
     save_weights({'weight': torch.ones(2)}, tmp_path / name)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(UserError, match=rf'{name} cannot be written: '):
+    with limits_put_back():
+        limit_files(100_000, kill=False)
+        with pytest.raises(UserError, match=rf'{name} cannot be written: .*it takes 4\.0 MB, '):
             save_weights({'weight': torch.rand(1000, 1000)}, tmp_path / name, force=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, previous)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert torch.equal(read_checkpoint(str(tmp_path / name))['weight'], torch.ones(2))
+
+
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+def test_a_kill_while_writing_leaves_the_old_file(name, tmp_path):
+    save_weights({'weight': torch.ones(2)}, tmp_path / name)
+
+    def write():
+        limit_files(100_000, kill=True)
+        save_weights({'weight': torch.rand(1000, 1000)}, tmp_path / name, force=True)
+
+    assert signal_that_ended(write) == signal.SIGXFSZ
+    assert torch.equal(read_checkpoint(str(tmp_path / name))['weight'], torch.ones(2))
+    remove_parts(tmp_path)
+    assert not list(tmp_path.glob('.*.part'))
+
+
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one_to_its_end(name, tmp_path):
+    path = save_weights({'weight': torch.ones(2)}, tmp_path / name)
+    before = path.read_bytes()
+    with path.open('rb') as old:
+        save_weights({'weight': torch.zeros(200)}, path, force=True)
+        assert old.read() == before
+    assert torch.equal(read_checkpoint(str(path))['weight'], torch.zeros(200))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_of_the_format_of_its_suffix_in_new_folders_and_is_not_replaced(tmp_path):
+    for name, is_zip in (('net.pth', True), ('net.safetensors', False)):
+        path = save_weights({'weight': torch.ones(2)}, tmp_path / 'new' / 'er' / name)
+        assert zipfile.is_zipfile(path) is is_zip
+        with pytest.raises(UserError, match=rf'{name} is there already; --force replaces it'):
+            save_weights({'weight': torch.zeros(2)}, path)

@@ -5,7 +5,10 @@ import http.server
 import json
 import os
 import pickle
+import re
 import shutil
+import socket
+import struct
 import threading
 import zipfile
 from functools import partial
@@ -13,6 +16,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from torch import nn
@@ -127,6 +131,100 @@ def test_files_without_checksums_are_read(tmp_path):
     assert torch.equal(read_checkpoint(str(tmp_path / 'a.pth'))['a'], torch.ones(3))
 
 
+def test_what_is_no_file_is_not_opened(good, tmp_path):
+    os.mkfifo(tmp_path / 'fifo.pth')
+    os.symlink('loop.pth', tmp_path / 'loop.pth')
+    os.symlink('gone.pth', tmp_path / 'broken.pth')
+    place = socket.socket(socket.AF_UNIX)
+    place.bind(os.path.relpath(tmp_path / 'socket.pth'))
+    place.close()
+    for path in (tmp_path / 'fifo.pth', tmp_path / 'socket.pth', '/dev/zero'):
+        assert 'is a device, pipe or socket, not a checkpoint' in refusal(path)
+    assert 'is a link that leads back to itself' in refusal(tmp_path / 'loop.pth')
+    assert 'is a link to gone.pth, which is not there' in refusal(tmp_path / 'broken.pth')
+    assert f'the latest checkpoint in it is {good}' in refusal(tmp_path)
+    assert 'checkpoint not found' in refusal(good / 'inside.pth')
+    assert 'File name too long' in refusal(tmp_path / ('x' * 300))
+
+
+@pytest.fixture
+def nobody():
+    """The rights of a user without any, as root may read everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_said(good, tmp_path, request):
+    folder = tmp_path / 'closed'
+    folder.mkdir()
+    shutil.copy(good, folder)
+    good.chmod(0)
+    folder.chmod(0)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    request.getfixturevalue('nobody')
+    for path in (good, folder / 'good.pth', folder / 'gone.pth'):
+        assert refusal(path) == f'cannot read {path}: Permission denied'
+    assert refusal(folder) == f'{folder} is a folder, not a checkpoint'
+
+
+def old_format(content, path):
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path.read_bytes()
+
+
+def test_tensors_without_values_in_a_file_of_the_old_format_are_no_weights(tmp_path):
+    """torch leaves the memory of those as it is that the list of keys behind them lacks."""
+    path = tmp_path / 'old.pth'
+    content = old_format(dict(a=torch.ones(300), b=torch.ones(4)), path)
+    start = content.rindex(b'\x80\x02]')
+    keys = pickle.loads(content[start:])
+    values = content[content.index(b'.', start) + 1 :]
+    for listed, left in (([], values), ([], b''), (keys[:1], values), (keys[1:], values)):
+        path.write_bytes(content[:start] + pickle.dumps(listed, 2) + left)
+        assert 'damaged' in refusal(path)
+    path.write_bytes(content[:start] + pickle.dumps(['no key', *keys], 2) + values)
+    assert "'no key' not found" in refusal(path)
+    path.write_bytes(content)
+    assert torch.equal(read_checkpoint(str(path))['a'], torch.ones(300))
+
+
+def test_an_archive_that_is_larger_than_its_file_is_refused(good, tmp_path):
+    with zipfile.ZipFile(good) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(tmp_path / 'a.pth', 'w', zipfile.ZIP_DEFLATED) as packed:
+        for name, content in entries.items():
+            packed.writestr(name, content)
+    assert 'is a compressed archive, not a checkpoint; unpack it' in refusal(tmp_path / 'a.pth')
+    # A directory in which all parts are the largest one.
+    content = good.read_bytes()
+    ends = content.rindex(b'PK\x05\x06')
+    start = int.from_bytes(content[ends + 16 : ends + 20], 'little')
+    entry = next(
+        content[start:][m.start() :]
+        for m in re.finditer(b'PK\x01\x02', content[start:])
+        if b'data/0' in content[start:][m.start() :][:100]
+    )
+    names = int.from_bytes(entry[28:30], 'little')
+    size = 46 + names + int.from_bytes(entry[30:32], 'little')
+    many = b''.join(
+        entry[:46] + f'{number:0{names}}'.encode() + entry[46 + names : size] for number in range(9)
+    )
+    end = bytearray(content[ends:])
+    end[8:16] = struct.pack('<HHI', 9, 9, len(many))
+    (tmp_path / 'b.pth').write_bytes(content[:start] + many + end)
+    assert 'the parts of it are larger than it is' in refusal(tmp_path / 'b.pth')
+
+
+def test_torchscript_is_told_apart(tmp_path):
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / 'a.pth')
+    assert 'is TorchScript, not a checkpoint' in refusal(tmp_path / 'a.pth')
+
+
 @pytest.mark.parametrize('content', [[1, 2], dict(meta=1), torch.ones(2), dict(state_dict={})])
 def test_a_file_without_weights_is_recognised(content, tmp_path):
     torch.save(content, tmp_path / 'a.pth')
@@ -233,16 +331,43 @@ def test_the_environment_is_as_before(monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_a_file_whose_name_ends_with_a_hash_is_held_to_it(good, tmp_path):
+def test_a_download_whose_name_ends_with_a_hash_is_held_to_it(good, address, tmp_path):
     digest = hashlib.sha256(good.read_bytes()).hexdigest()
-    hashed = [f'net-{digest[:8]}.pth', f'net-{digest}.pth', f'net-{digest[:8]}.pth.tar']
+    right = digest[: next(n for n in range(8, 64) if not digest[:n].isdigit())]
+    hashed = [f'net-{right}.pth', f'net-{digest}.pth', f'net-{right}.pth.tar']
     for name in (*hashed, 'net-20200130.pth', 'net-v2.pth', 'iter-00090000.pth'):
         shutil.copy(good, tmp_path / name)
-        assert read_checkpoint(str(tmp_path / name))['meta'] == dict(epoch=1)
+        assert read_checkpoint(f'{address}/{name}')['meta'] == dict(epoch=1)
+    cache = tmp_path / 'cache' / 'hub' / 'checkpoints'
+    shutil.copy(good, cache / 'net-a1b2c3d4.pth')
+    with pytest.raises(UserError, match=f'with a1b2c3d4, but it begins with {digest[:8]}'):
+        read_checkpoint(f'{address}/net-a1b2c3d4.pth')
+    shutil.copy(good, tmp_path / 'other-a1b2c3d4.pth')
+    with pytest.raises(UserError, match='is truncated or damaged: invalid hash value'):
+        read_checkpoint(f'{address}/other-a1b2c3d4.pth')
+
+
+@pytest.fixture
+def log(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_a_file_on_this_machine_is_only_warned_of(good, tmp_path, log):
+    digest = hashlib.sha256(good.read_bytes()).hexdigest()
     for name in ('net-a1b2c3d4.pth', 'net-a1b2c3d4.pth.tar'):
         shutil.copy(good, tmp_path / name)
-        with pytest.raises(UserError, match=f'with a1b2c3d4, but it begins with {digest[:8]}'):
-            read_checkpoint(str(tmp_path / name))
+        assert read_checkpoint(str(tmp_path / name))['meta'] == dict(epoch=1)
+        assert f'its SHA-256 begins with {digest[:8]}, not a1b2c3d4' in log.text
+        log.clear()
+    ordinary = ('model-1700000000', 'run-20231015123000', 'a-20231015_123000', 'net-00090000')
+    uuids = ('550e8400-e29b-41d4-a716-446655440000', 'm-550e8400-e29b-41d4-a716-44665544abcd')
+    for name in (*ordinary, *uuids, 'net-a1b2c3d', 'net_a1b2c3d4', 'net-a1b2c3d4-last'):
+        shutil.copy(good, tmp_path / f'{name}.pth')
+        read_checkpoint(f'{tmp_path}/{name}.pth')
+        assert not log.records
 
 
 def test_safetensors_are_read(tmp_path):
@@ -250,7 +375,8 @@ def test_safetensors_are_read(tmp_path):
     save_file(nn.Linear(4, 4).state_dict(), path)
     assert read_checkpoint(str(path)).keys() == {'weight', 'bias'}
     guard_loaders()
-    assert CheckpointLoader.load_checkpoint(str(path)).keys() == {'weight', 'bias'}
+    loaded = CheckpointLoader.load_checkpoint(str(path))
+    assert loaded['state_dict'].keys() == {'weight', 'bias'}
     path.write_bytes(path.read_bytes()[:-7])
     assert 'truncated or damaged' in refusal(path)
     path.write_bytes(b'')

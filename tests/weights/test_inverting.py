@@ -25,6 +25,7 @@ def inverted(keys, *rules, marker='', **options):
         (r'in\.(?:0\.)?', 'lateral.', 'lateral.bias', 'in.0.bias'),
         (r'in\.(?:bn|\w+)\.', 'norm.', 'norm.bias', 'in.bn.bias'),
         (r'(?:x|y)(?:1)?z', 'w', 'w', 'x1z'),
+        (r'(x|y)\.z', 'w', 'w', 'x.z'),
     ],
 )
 def test_a_rule_is_turned_round(pattern, replacement, ours, theirs):
@@ -42,6 +43,11 @@ def test_the_rule_that_says_more_is_the_one_to_write():
     assert list(inverted(keys, *rules).values()) == ['conv.0.weight', 'bn.weight']
 
 
+def test_what_may_be_left_out_is_where_another_rule_has_the_longer_name():
+    rules = ((r'a1\.', 'q.'), (r'a(?:1)?\.', 'b.'))
+    assert inverted(['b.bias', 'q.bias'], *rules) == {'b.bias': 'a.bias', 'q.bias': 'a1.bias'}
+
+
 def test_what_a_layout_drops_is_left_out():
     assert inverted(['a.bias', 'fc.bias'], (r'b\.', 'a.'), (r'fc\.', None)) == {
         'a.bias': 'b.bias',
@@ -56,6 +62,7 @@ def test_what_a_layout_drops_is_left_out():
         ([(r'a\.', 'b.')], 'a.bias', 'no name for a.bias'),
         # It cannot be told what stood there.
         ([(r'a\.\w+\.', 'b.'), (r'b\.', 'c.')], 'b.bias', 'no name for b.bias'),
+        ([(r'a\w\.', 'b.'), (r'b\.', 'c.')], 'b.bias', 'no name for b.bias'),
     ],
 )
 def test_a_name_that_there_is_not_is_an_error(rules, key, message):
@@ -70,6 +77,11 @@ def test_names_that_would_be_taken_for_others_are_an_error():
         invert_keys(['a.bias'], theirs, [other, theirs])
     with pytest.raises(CannotBeWritten, match='would not load as what they are'):
         invert_keys(['a.bias'], theirs, [theirs])
+
+
+def test_names_that_nothing_renames_need_no_marker():
+    layout = Layout('theirs', r'never', [(r'b\.', 'c.')])
+    assert invert_keys(['a.bias'], layout, [layout]) == {'a.bias': 'a.bias'}
 
 
 def test_rules_that_depend_on_the_names_are_written_by_those_that_are_declared():

@@ -2,18 +2,18 @@
 
 import logging
 import random
+import time
 
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import MMLogger
 from safetensors.torch import save_file
-from torch import nn
 from torch.testing import assert_close
 
 from mmblocks import FPN, CSPDarknet, LeNet5, ResNet, ResNetV1c, SEResNet
 from mmblocks.engine import load_config
 from mmblocks.errors import UserError
+from mmblocks.weights.loading import fit_weights
 from tests.detecting import build_detector
 from tests.parity import randomise
 
@@ -46,6 +46,11 @@ def assert_filled(module, state_dict):
     assert module.load_reports[0].share == 1
 
 
+def level_of_the_report(log):
+    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
+    return record.levelno
+
+
 HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias': torch.ones(2)}
 
 
@@ -60,6 +65,11 @@ HEAD = {'bbox_head.fc.weight': torch.ones(2, 2), 'neck.lateral_convs.0.conv.bias
         lambda w: under('module.backbone.', w) | HEAD,
         lambda w: dict(model=under('model.', w)),
         lambda w: dict(model=under('backbone.bottom_up.', w)),
+        lambda w: under('detector.student.backbone.body.', w),
+        # A copy beside them is not meant.
+        lambda w: w | under('ema.', {k: 0 * v for k, v in w.items()}),
+        lambda w: w | dict(epoch=3),
+        lambda w: {k: v for k, v in w.items() if 'num_batches' not in k},
         lambda w: dict(state_dict_ema=w, state_dict={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=w, model={k: 0 * v for k, v in w.items()}),
         lambda w: dict(ema=dict(module=w, updates=9), model={k: 0 * v for k, v in w.items()}),
@@ -86,6 +96,9 @@ def test_a_prefix_can_be_given_and_is_then_the_only_one(weights, tmp_path):
         started(path)
     with pytest.raises(UserError, match=r"begins with prefix='neck\.'; they begin with student\."):
         started(path, prefix='neck.')
+    path = saved(tmp_path, under('ema.', weights) | two | under('backbone.', two))
+    assert_filled(started(path, prefix='ema'), weights)
+    assert_filled(started(path, prefix=''), two)
 
 
 @pytest.mark.parametrize('prefix', ['backbone', 'backbone.', 'module.backbone.'])
@@ -105,6 +118,19 @@ def test_a_neck_takes_its_part_of_a_detector(tmp_path):
     assert_filled(started(path, FPN, options), neck)
 
 
+def test_the_net_beside_detectron2s_pyramid_is_no_matter_of_doubt(tmp_path, log):
+    theirs = {
+        f'backbone.fpn_{kind}{level}.{name}': torch.rand(*shape)
+        for level, channels in ((2, 8), (3, 16))
+        for kind, size in (('lateral', (4, channels, 1, 1)), ('output', (4, 4, 3, 3)))
+        for name, shape in (('weight', size), ('bias', (4,)))
+    }
+    path = saved(tmp_path, theirs | {'backbone.bottom_up.stem.conv1.weight': torch.ones(2)})
+    neck = started(path, FPN, dict(in_channels=(8, 16), out_channels=4, num_outs=2), min_match=1)
+    assert neck.load_reports[0].unexpected == ('bottom_up.stem.conv1.weight',)
+    assert level_of_the_report(log) == logging.INFO
+
+
 def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path, peer):
     timm = peer('timm').create_model('mobilenetv2_050').state_dict()
     expected = (
@@ -115,6 +141,41 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
         started(saved(tmp_path, timm))
     with pytest.raises(UserError, match='of no known layout: name the part to load with prefix='):
         started(saved(tmp_path, dict(a=torch.ones(1))))
+
+
+@pytest.mark.parametrize(
+    ('library', 'name'),
+    [
+        ('ultralytics', 'model.0.conv.weight'),
+        ('ultralytics', 'model.model.2.cv1.conv.weight'),
+        ('ultralytics', 'model.22.dfl.conv.weight'),
+        ('mmyolo', 'backbone.stage4.2.conv1.conv.weight'),
+        ('mmyolo', 'stage1.0.rbr_dense.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.block.0.rbr_1x1.conv.weight'),
+        ('mmyolo', 'backbone.stage1.1.blocks.0.0.conv.weight'),
+        ('mmyolo', 'backbone.stem.rbr_dense.conv.weight'),
+        ('mmyolo', 'neck.top_down_layers.0.main_conv.conv.weight'),
+        ('mmyolo', 'bbox_head.head_module.cls_preds.0.2.weight'),
+    ],
+)
+def test_names_of_libraries_with_other_nets_are_named(library, name, tmp_path):
+    path = saved(tmp_path, {name: torch.ones(1)})
+    expected = rf"Its names are {library}'s \({name}\), those of a net that mmblocks does not have$"
+    for net, options in ((ResNet, TINY), (CSPDarknet, dict(widen_factor=0.125))):
+        with pytest.raises(UserError, match=expected):
+            started(path, net, options)
+
+
+def test_names_of_mmyolo_are_told_from_mmdets_that_they_begin_as(tmp_path):
+    options = dict(deepen_factor=0.33, widen_factor=0.125)
+    names = CSPDarknet(**options).state_dict()
+    # Its stem is a plain convolution, and its pooling stands at the very end.
+    theirs = {
+        name.replace('stem.conv.', 'stem.').replace('stage4.1.', 'stage4.2.'): value
+        for name, value in names.items()
+    }
+    with pytest.raises(UserError, match=r"Its names are mmyolo's \(stem\.conv\.weight, "):
+        started(saved(tmp_path, under('backbone.', theirs)), CSPDarknet, options)
 
 
 def test_the_same_net_of_another_size_is_an_error(weights, tmp_path):
@@ -141,15 +202,39 @@ def test_a_stage_without_any_weights_is_an_error_unless_min_match_is_lowered(tmp
 )
 def test_weights_of_another_variant_are_a_warning(net, options, tmp_path, log):
     started(saved(tmp_path, randomise(net(**options)).state_dict()))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.WARNING
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_what_is_missing_is_a_warning(weights, tmp_path, log):
+    del weights['layer4.1.conv2.weight']
+    started(saved(tmp_path, weights))
+    assert level_of_the_report(log) == logging.WARNING
+
+
+def test_layers_that_the_config_puts_in_place_of_others_are_no_matter_of_doubt(
+    weights, tmp_path, log
+):
+    swap = dict(type='mmblocks.AKConv', num_points=5, stages=[False, True, False, False])
+    net = started(saved(tmp_path, weights), options=dict(TINY, conv_cfg=swap), min_match=1)
+    assert 'layer2.0.conv1.weight' in net.load_reports[0].unexpected
+    assert all(name.startswith('layer2.') for name in net.load_reports[0].added)
+    assert level_of_the_report(log) == logging.INFO
+
+
+def test_offsets_of_deformable_convolutions_are_initialised_and_not_missed(weights, tmp_path, log):
+    dcn = dict(type='mmblocks.ModulatedDeformConv2dPack', deform_groups=1)
+    options = dict(TINY, dcn=dcn, stage_with_dcn=(False, True, True, True))
+    net = started(saved(tmp_path, weights), options=options, min_match=1)
+    added = net.load_reports[0].added
+    assert added
+    assert all('.conv_offset.' in name for name in added)
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_weights_of_more_stages_or_with_a_head_are_none(weights, tmp_path, log):
     path = saved(tmp_path, weights | {'fc.weight': torch.ones(10, 64)})
     started(path, options=dict(TINY, out_indices=(0, 1, 2)))
-    (record,) = [record for record in log.records if 'tensors loaded' in record.getMessage()]
-    assert record.levelno == logging.INFO
+    assert level_of_the_report(log) == logging.INFO
 
 
 def test_a_classifier_of_other_classes_is_no_matter_of_min_match(tmp_path, log):
@@ -163,14 +248,32 @@ def test_a_classifier_of_other_classes_is_no_matter_of_min_match(tmp_path, log):
 
 def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
     sparse = {k: v.to_sparse() if v.dim() == 4 else v for k, v in weights.items()}
-    with pytest.raises(UserError, match=r'net\.pth: 20 tensors of it cannot be copied: .*conv1'):
+    with pytest.raises(UserError, match=r'net\.pth: conv1\.weight is a sparse or nested tensor'):
         started(saved(tmp_path, sparse))
 
 
 def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
     theirs = peer('timm').create_model('legacy_seresnet18')
-    with pytest.raises(UserError, match=r'net\.pth: these are weights of timm \(legacy\)'):
-        started(saved(tmp_path, theirs.state_dict()), SEResNet, dict(depth=18))
+    expected = r'net\.pth: these are weights of timm \(legacy\): .* differ; SENet takes them'
+    for prefix in ('', 'model.backbone.'):
+        path = saved(tmp_path, under(prefix, theirs.state_dict()))
+        with pytest.raises(UserError, match=expected):
+            started(path, SEResNet, dict(depth=18))
+
+
+@pytest.mark.parametrize('name', ['group{0}.blocks{1}.attn.weight', 'res2.{0}.conv{1}.weight'])
+def test_the_time_for_foreign_names_grows_with_their_number(name, weights):
+    """Four times as many took sixteen times as long."""
+
+    def seconds(number):
+        others = {name.format(i // 30, i % 30): torch.ones(1) for i in range(number)}
+        start = time.process_time()
+        with pytest.raises(UserError):
+            fit_weights(ResNet(**TINY), others, 'many')
+        return time.process_time() - start
+
+    few = min(seconds(4_000) for _ in range(2))
+    assert min(seconds(16_000) for _ in range(2)) < 9 * few
 
 
 def test_min_match_says_how_much_is_enough(weights, tmp_path):
@@ -178,11 +281,34 @@ def test_min_match_says_how_much_is_enough(weights, tmp_path):
     path = saved(tmp_path, half)
     with pytest.raises(UserError, match=r'only 50 of 100 tensors .*\(50%; min_match=0\.9\)'):
         started(path)
+    with pytest.raises(UserError, match=r'only 50 of 100 tensors .* are those of ResNet'):
+        started(saved(tmp_path, under('backbone.', half), 'detector.pth'))
     module = started(path, min_match=0.5)
     assert len(module.load_reports[0].missing) == 50
     for wrong in (-0.1, 1.1):
         with pytest.raises(ValueError, match='min_match='):
             started(path, min_match=wrong)
+
+
+def test_min_match_can_ask_for_all(weights, tmp_path):
+    del weights['layer4.1.conv2.weight']
+    path = saved(tmp_path, weights)
+    assert started(path).load_reports[0].share == 0.99
+    started(path, min_match=0.99)
+    with pytest.raises(UserError, match=r'only 99 of 100 tensors .*\(99%; min_match=1\)'):
+        started(path, min_match=1)
+
+
+def test_with_a_low_min_match_few_tensors_are_found_under_their_prefix(weights, tmp_path):
+    few = {k: v for k, v in weights.items() if k.startswith(('conv1', 'bn1', 'layer1'))}
+    path = saved(tmp_path, under('student.', few) | HEAD)
+    with pytest.raises(UserError, match=r'only 0 of 100 tensors'):
+        started(path)
+    report = started(path, min_match=0.2).load_reports[0]
+    assert (report.prefix, len(report.matched), report.others) == ('student.', 25, len(HEAD))
+    with pytest.raises(UserError, match=r'only 25 of 100 tensors .*\(25%; min_match=0\.3\)'):
+        started(path, min_match=0.3, prefix='student')
+    assert started(path, min_match=0, prefix='neck').load_reports[0].matched == ()
 
 
 @pytest.mark.parametrize('in_channels', [1, 2, 4, 6])
@@ -223,6 +349,14 @@ def test_weights_for_grey_images_are_not_taken_for_others_by_themselves(tmp_path
     path = saved(tmp_path, ResNet(**TINY, in_channels=1).state_dict())
     with pytest.raises(UserError, match=r'for images of other channels \(conv1.*\(8, 1, 7, 7\)'):
         started(path)
+
+
+def test_only_kernels_of_few_channels_see_images(tmp_path):
+    path = saved(tmp_path, ResNet(**TINY, in_channels=6).state_dict())
+    report = started(path, options=dict(TINY, in_channels=5)).load_reports[0]
+    assert report.mismatched == (('conv1.weight', (8, 6, 7, 7), (8, 5, 7, 7)),)
+    with pytest.raises(UserError, match='adapt_input=True has no effect'):
+        started(path, options=dict(TINY, in_channels=5), adapt_input=True)
 
 
 def test_asking_to_fit_what_fits_is_an_error(weights, tmp_path):
@@ -279,86 +413,6 @@ def test_other_initialisation_fills_what_the_weights_lack(weights, tmp_path):
     net.init_weights()
     assert_close(net.layer4[1].conv2.weight, torch.full_like(net.layer4[1].conv2.weight, 0.25))
     assert_close(net.conv1.weight.data, weights['conv1.weight'])
-
-
-def random_parts(caplog):
-    return [record.message for record in caplog.records if 'stays random' in record.message]
-
-
-@pytest.fixture
-def log(caplog):
-    """What mmengine's logger says; it does not hand it on by itself."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
-def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights, tmp_path, log):
-    some = {k: v for k, v in weights.items() if not k.startswith('layer1.1.')}
-    net = started(saved(tmp_path, some), options=dict(TINY, frozen_stages=2), min_match=0.5)
-    assert random_parts(log) == []
-    net.train()
-    net.train()
-    (message,) = random_parts(log)
-    assert 'ResNet with frozen_stages=2' in message
-    assert 'random: layer1 (10 tensors, layer1.1.conv1.weight)' in message
-    assert 'layer2' not in message
-
-
-def test_weights_that_come_later_fill_too(weights, log):
-    nets = {name: ResNet(**TINY, frozen_stages=1) for name in ('filled', 'random')}
-    for net in nets.values():
-        net.init_weights()
-    nn.ModuleDict(dict(backbone=nets['filled'])).load_state_dict(under('backbone.', weights))
-    nets['filled'].train()
-    assert random_parts(log) == []
-    nets['random'].train()
-    assert 'random: stem (5 tensors, conv1.weight), layer1 (' in random_parts(log)[0]
-
-
-def test_a_fitted_stem_is_not_random(weights, tmp_path, log):
-    options = dict(TINY, in_channels=1, frozen_stages=0)
-    started(saved(tmp_path, weights), options=options, adapt_input=True).train()
-    assert random_parts(log) == []
-
-
-def test_statistics_that_nothing_filled_are_random_too(weights, tmp_path, log):
-    some = {k: v for k, v in weights.items() if 'running' not in k}
-    started(saved(tmp_path, some), options=dict(TINY, frozen_stages=0), min_match=0.5).train()
-    assert 'random: stem (2 tensors, bn1.running_mean)' in random_parts(log)[0]
-
-
-@pytest.mark.parametrize('initialised', [False, True])
-def test_parts_that_are_frozen_later_are_named_when_training_goes_on(initialised, log):
-    net = ResNet(**TINY, frozen_stages=0)
-    if initialised:
-        net.init_weights()
-    net.train()
-    net.set_frozen_stages(2)
-    assert len(random_parts(log)) == 1
-    net.train()
-    net.train()
-    assert len(random_parts(log)) == 2
-    assert 'random: layer1 (20 tensors, layer1.0.conv1.weight), layer2 (' in random_parts(log)[1]
-
-
-def test_what_was_trained_before_it_is_frozen_is_not_random(log):
-    net = ResNet(**TINY).train()
-    optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    net(torch.rand(2, 3, 32, 32))[-1].sum().backward()
-    optimizer.step()
-    net.set_frozen_stages(2)
-    net.train()
-    assert random_parts(log) == []
-
-
-def test_nothing_is_said_where_nothing_is_frozen(log):
-    net = ResNet(**TINY)
-    net.init_weights()
-    net.train()
-    assert random_parts(log) == []
 
 
 def test_a_detector_starts_from_foreign_weights(tmp_path, peer, mmdet_models):

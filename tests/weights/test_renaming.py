@@ -22,6 +22,21 @@ def test_own_keys_stay_as_they_are():
     assert rename_keys(['a.weight', 'b.weight'], [SWAPPED]) == {}
 
 
+def test_names_beside_the_module_tell_nothing_about_it():
+    part = nn.ModuleDict(dict(a=nn.Linear(2, 2, bias=False), b=nn.Linear(2, 2, bias=False)))
+    accept_layouts(part, [SWAPPED])
+    model = nn.ModuleDict(dict(m=part))
+    ones, twos = torch.ones(2, 2), torch.full((2, 2), 2.0)
+    state = {'m.a.weight': ones, 'm.b.weight': twos, 'x.theirs_only': ones}
+    assert model.load_state_dict(state, strict=False).unexpected_keys == ['x.theirs_only']
+    assert torch.equal(part['a'].weight, ones)
+
+
+def test_any_number_of_keys_can_be_dropped():
+    dropped = rename_keys(['theirs_only', 'theirs_too', 'c'], [SWAPPED])
+    assert dropped == {'theirs_only': None, 'theirs_too': None}
+
+
 def test_a_callers_state_dict_is_not_changed():
     module = nn.ModuleDict(dict(a=nn.Linear(2, 2, bias=False), b=nn.Linear(2, 2, bias=False)))
     accept_layouts(module, [SWAPPED])

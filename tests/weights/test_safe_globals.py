@@ -1,5 +1,6 @@
 """MMEngine's checkpoints load with weights_only=True, and code in a file does not run."""
 
+import copy
 import os
 import pickle
 from argparse import Namespace
@@ -9,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.dataset import BaseDataset
-from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseModel
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from torch import nn
 from torch.serialization import clear_safe_globals, get_safe_globals, safe_globals
 
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
+from tests.weights.tiny_runner import config
 
 SCHEDULERS = {
     'one cycle': [dict(type='OneCycleLR', eta_max=0.1, total_steps=4)],
@@ -41,31 +39,6 @@ SCHEDULERS = {
 }
 
 
-class Model(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-
-    def forward(self, inputs, mode='loss'):
-        y = self.net(torch.stack(inputs))
-        return dict(loss=y.pow(2).sum()) if mode == 'loss' else [y]
-
-
-class Data(BaseDataset):
-    METAINFO = dict(classes=('a', 'b'))
-
-    def load_data_list(self):
-        return [dict(inputs=torch.randn(2)) for _ in range(4)]
-
-
-class Score(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results.append(1)
-
-    def compute_metrics(self, results):
-        return dict(score=np.float64(0.5), half=np.float32(0.25))
-
-
 @pytest.fixture(autouse=True)
 def _isolated():
     scopes = dict(DefaultScope._instance_dict)
@@ -76,36 +49,6 @@ def _isolated():
     torch.serialization.add_safe_globals(allowed)
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
-
-
-def config(folder, param_scheduler, **changes):
-    pipeline = [lambda sample: dict(inputs=sample['inputs'])]
-    data = Data(metainfo=ConfigDict(nested=ConfigDict(a=1)), pipeline=pipeline)
-    loader = dict(
-        batch_size=2,
-        dataset=data,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-    )
-    return dict(
-        model=Model(),
-        work_dir=str(folder),
-        # Runners of one name and second would share their log.
-        experiment_name=f'{folder.name} {"resumed" if changes.get("resume") else "first"}',
-        train_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=2),
-        val_dataloader=loader,
-        val_cfg=dict(),
-        val_evaluator=Evaluator(Score(prefix='numpy')),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
-        param_scheduler=param_scheduler,
-        default_hooks=dict(
-            checkpoint=dict(
-                type='CheckpointHook', interval=1, save_best='numpy/score', rule='greater'
-            )
-        ),
-        **changes,
-    )
 
 
 def equal(a, b):
@@ -155,9 +98,10 @@ def test_the_state_of_mixed_precision_loads(tmp_path):
 @pytest.mark.parametrize('code', '?bhilqBHILQefdSU')
 def test_numpy_arrays_and_scalars_of_all_plain_types_load(code, tmp_path):
     array = np.array([[1, 0], [0, 1]]).astype(code)
-    torch.save([array, array[0, 0]], tmp_path / 'numpy.pth')
+    torch.save([array, array[0, 0], array[:0]], tmp_path / 'numpy.pth')
     allow_mmengine_checkpoints()
-    loaded, scalar = torch.load(tmp_path / 'numpy.pth', weights_only=True)
+    loaded, scalar, empty = torch.load(tmp_path / 'numpy.pth', weights_only=True)
+    assert empty.shape == (0, 2)
     assert loaded.dtype == array.dtype
     assert np.array_equal(loaded, array)
     assert scalar == array[0, 0]
@@ -194,9 +138,80 @@ def test_allowing_twice_adds_nothing():
 def test_it_outlasts_the_allow_lists_of_others(tmp_path):
     torch.save([HistoryBuffer([1.0], [1]), np.float64(1)], tmp_path / 'a.pth')
     allow_mmengine_checkpoints()
-    with safe_globals([HistoryBuffer, np.dtype, np.ndarray, type(np.dtype('f8'))]):
+    dtypes = [type(np.dtype(code)) for code in 'dl']
+    with safe_globals([HistoryBuffer, np.dtype, np.ndarray, *dtypes]):
         torch.load(tmp_path / 'a.pth', weights_only=True)
     torch.load(tmp_path / 'a.pth', weights_only=True)
+
+
+def test_what_others_allow_under_the_same_names_gives_way(tmp_path):
+    torch.serialization.add_safe_globals([np.dtype, type(np.dtype('f8')), Namespace])
+    allow_mmengine_checkpoints()
+    assert np.dtype not in get_safe_globals()
+    assert type(np.dtype('f8')) in get_safe_globals()
+
+
+def array_of(dtype_text='f8', dtype_state=(3, '<', None, None, None, -1, -1, 0), **changes):
+    """The pickle of an array under numpy's names that says what numpy would believe."""
+    state = dict(version=1, shape=(2,), dtype=None, in_columns=False, data=b'x' * 16) | changes
+
+    class Dtype:
+        def __reduce__(self):
+            return np.dtype, (dtype_text, False, True), dtype_state
+
+    class Array:
+        def __reduce__(self):
+            state['dtype'] = Dtype()
+            return np.zeros(1).__reduce__()[0], (np.ndarray, (0,), b'b'), tuple(state.values())
+
+    return Array()
+
+
+@pytest.mark.parametrize(
+    'lie',
+    [
+        dict(dtype_text='O'),
+        dict(dtype_text='V16'),
+        dict(dtype_text='i4,i4'),
+        dict(dtype_text='M8[s]'),
+        dict(dtype_text='c16'),
+        dict(shape=(-1, -2)),
+        dict(shape=(2**62, 4)),
+        dict(shape=(3,)),
+        dict(shape=(True, 2)),
+        dict(data=b'x' * 15),
+        dict(data=[object, object]),
+        dict(dtype_text='U2', data=b'\xff' * 16),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('new_format', [True, False])
+def test_an_array_that_is_not_what_it_says_is_refused(lie, new_format, tmp_path):
+    torch.save(array_of(**lie), tmp_path / 'a.pth', _use_new_zipfile_serialization=new_format)
+    allow_mmengine_checkpoints()
+    with pytest.raises((ValueError, TypeError, pickle.UnpicklingError)):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
+
+
+def test_what_a_file_says_of_a_dtype_beyond_its_byte_order_is_ignored(tmp_path):
+    fields = dict(a=(np.dtype('f4'), 0))
+    state = (3, '>', (np.dtype('f4'), (2,)), ('a',), fields, 8, 8, 63)
+    torch.save(array_of(dtype_state=state, data=np.ones(2, '>f8').tobytes()), tmp_path / 'a.pth')
+    allow_mmengine_checkpoints()
+    loaded = torch.load(tmp_path / 'a.pth', weights_only=True)
+    assert loaded.dtype.fields is None
+    assert loaded.dtype.flags == np.dtype('f8').flags
+    assert loaded.tolist() == [1.0, 1.0]
+
+
+def test_an_array_from_a_file_is_written_and_copied_as_numpys_own(tmp_path):
+    array = np.arange(6.0).reshape(2, 3).T
+    torch.save(array, tmp_path / 'a.pth')
+    allow_mmengine_checkpoints()
+    loaded = torch.load(tmp_path / 'a.pth', weights_only=True)
+    assert np.array_equal(loaded, array)
+    assert type(copy.deepcopy(loaded)) is np.ndarray
+    assert type(pickle.loads(pickle.dumps(loaded))) is np.ndarray
 
 
 class Call:
@@ -284,6 +299,44 @@ def test_a_history_in_a_file_does_not_change_the_histories_of_the_process(tmp_pa
     loaded = torch.load(tmp_path / 'history.pth', weights_only=True)
     assert loaded.statistics('mean') == 2.0
     assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2.0
+
+
+@pytest.mark.parametrize(
+    'state',
+    [
+        None,
+        dict(max_length=3),
+        dict(max_length='x', _log_history=np.ones(1), _count_history=np.ones(1)),
+        dict(max_length=3, _log_history=np.ones(2), _count_history=np.ones(1)),
+        dict(max_length=3, _log_history=np.ones((1, 1)), _count_history=np.ones((1, 1))),
+        dict(max_length=3, _log_history=np.array(['x']), _count_history=np.ones(1)),
+        dict(max_length=3, _log_history=[1.0], _count_history=[1]),
+    ],
+    ids=str,
+)
+def test_a_history_without_numbers_is_refused(state, tmp_path):
+    class Empty(HistoryBuffer):
+        def __reduce__(self):
+            return HistoryBuffer, (), state or ''
+
+    torch.save(Empty(), tmp_path / 'history.pth')
+    allow_mmengine_checkpoints()
+    with pytest.raises(ValueError, match='a HistoryBuffer in it'):
+        torch.load(tmp_path / 'history.pth', weights_only=True)
+
+
+def test_a_config_without_end_is_refused(tmp_path):
+    class Endless:
+        def __reduce__(self):
+            value = ['a']
+            for _ in range(60):
+                value = [value, value]
+            return ConfigDict, ({'a': value},)
+
+    torch.save(Endless(), tmp_path / 'config.pth')
+    allow_mmengine_checkpoints()
+    with pytest.raises(ValueError, match='does not end'):
+        torch.load(tmp_path / 'config.pth', weights_only=True)
 
 
 def test_a_restored_history_goes_on(tmp_path):

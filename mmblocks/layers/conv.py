@@ -1,0 +1,44 @@
+"""Convolution layers, as a config names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmcv.cnn import build_conv_layer
+from torch import nn
+
+from mmblocks.errors import first_line
+from mmblocks.layers.checks import shown
+from mmblocks.layers.lookup import find_layer
+
+
+def build_conv(
+    conv_cfg: dict[str, Any] | None, *args: Any, argument: str = 'conv_cfg', **kwargs: Any
+) -> nn.Module:
+    """Builds a convolution layer.
+
+    Args:
+        conv_cfg: The config; None for Conv2d.
+        *args: What the layer is built with.
+        argument: What holds the config.
+        **kwargs: The same.
+
+    Returns:
+        The layer; of one that wants offsets, the form that finds them itself.
+
+    Raises:
+        ValueError: The layer cannot be built.
+
+    Example:
+        >>> build_conv(None, 3, 8, 3)
+        Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+    """
+    if conv_cfg is None:
+        return nn.Conv2d(*args, **kwargs)
+    cfg = dict(conv_cfg, type=find_layer(conv_cfg['type'], argument))
+    try:
+        return build_conv_layer(cfg, *args, **kwargs)
+    except Exception as error:
+        raise ValueError(
+            f'{argument}={shown(conv_cfg)}: cannot be built here: {first_line(error)}'
+        ) from error

@@ -1,0 +1,54 @@
+"""Norm layers, which a config can also leave out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmcv.cnn import build_norm_layer
+from torch import nn
+
+
+def build_norm(
+    norm_cfg: dict[str, Any] | None, channels: int, postfix: int | str = ''
+) -> tuple[str, nn.Module]:
+    """Builds a norm layer, or an identity in its place.
+
+    Args:
+        norm_cfg: The config; None for no norm. A convolution in front of it needs a bias then.
+        channels: Channels of the map.
+        postfix: What stands behind the layer's name.
+
+    Returns:
+        The layer's name, as OpenMMLab's abbreviation, and the layer.
+
+    Raises:
+        ValueError: The norm's groups do not divide the channels.
+
+    Example:
+        >>> build_norm(dict(type='BN'), 8, postfix=1)[0]
+        'bn1'
+        >>> build_norm(None, 8, postfix=1)
+        ('norm1', Identity())
+    """
+    if norm_cfg is None:
+        return f'norm{postfix}', nn.Identity()
+    check_groups_of_norm(norm_cfg, channels)
+    return build_norm_layer(norm_cfg, channels, postfix)
+
+
+def check_groups_of_norm(norm_cfg: dict[str, Any] | None, channels: int) -> None:
+    """Raises unless the groups of a GroupNorm divide the channels.
+
+    Args:
+        norm_cfg: The config; None for no norm.
+        channels: Channels of the map.
+
+    Raises:
+        ValueError: They do not.
+    """
+    groups = (norm_cfg or {}).get('num_groups')
+    if groups is not None and channels % groups:
+        raise ValueError(
+            f'norm_cfg={norm_cfg}: num_groups={groups} must divide the channels of every norm, '
+            f'and one has {channels}'
+        )

@@ -1,0 +1,53 @@
+"""Names in some weights that a module has no place for: which of them tell of another net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from mmblocks.weights.renaming import rename_keys
+from mmblocks.weights.report import LoadReport
+
+
+def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) -> list[str]:
+    """Gives the names without a place that belong to parts of a module that are filled.
+
+    What else has no place are classifiers, and stages behind the last output.
+
+    Args:
+        module: The module.
+        names: The names in its weights, as they are there, without their prefix.
+        report: What of them has found its place.
+    """
+    if not hasattr(module, 'group_parts'):
+        parts = tuple(f'{name}.' for name, _ in module.named_children())
+        return [name for name in report.unexpected if name.startswith(parts)]
+    # Blocks that the net does not have keep the names of a foreign layout: they stand beside some
+    # that it has.
+    renamed = rename_keys(names, getattr(module, 'accepted_layouts', ()))
+    matched = set(report.matched)
+    filled = {
+        parent
+        for name in names
+        if renamed.get(name, name) in matched
+        for parent in _numbered_parents(name)
+    }
+    parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
+    replaced = tuple(
+        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
+    )
+    return [
+        name
+        for name in report.unexpected
+        if not name.startswith(replaced)
+        and (name.startswith(parts) or not filled.isdisjoint(_numbered_parents(name)))
+    ]
+
+
+def _numbered_parents(name: str) -> Iterator[str]:
+    """Gives what a name stands under, as far as that has a number: stages and blocks."""
+    parts = name.split('.')[:-1]
+    for end in range(1, len(parts) + 1):
+        if any(part.isdigit() for part in parts[:end]):
+            yield '.'.join(parts[:end])
