@@ -22,12 +22,15 @@ from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
 from mmblocks.hooks import *  # noqa: F403
 from mmblocks.layers import *  # noqa: F403
 from mmblocks.necks import *  # noqa: F403
+from mmblocks.ops.finder import serve_ext
 from mmblocks.version import __version__
 
 # MMEngine resolves 'mmblocks::...' only for packages on this list, and looks up a folder by the
 # name of the distribution, which is wrong for an editable install. A module's name makes it ask
 # the import system instead.
 MODULE2PACKAGE.setdefault('mmblocks', 'mmblocks.version')
+
+serve_ext()
 
 del mmcv, mmengine
 

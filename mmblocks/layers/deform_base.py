@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from mmblocks.layers.checks import AUTO_FLAG, check
-from mmblocks.layers.deform_sampling import is_tracing, sample_taps
+from mmblocks.ops.deform_conv import deform_conv
+from mmblocks.ops.sampling import is_tracing
 
 BACKENDS = ('auto', 'mmcv', 'torch')
 
@@ -151,22 +151,18 @@ class DeformConvBase(nn.Module):
         )
 
     def _convolve(self, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
-        samples = sample_taps(
+        return deform_conv(
             x,
             offset,
-            self.kernel_size,
+            mask,
+            self.weight,
+            self.bias,
             self.stride,
             self.padding,
             self.dilation,
+            self.groups,
             self.deform_groups,
         )
-        size = offset.shape[-2:]
-        if mask is not None:
-            samples = samples * mask.reshape(samples.shape[0], 1, self.taps, *size)
-        samples = samples.to(x.dtype).reshape(x.shape[0], self.in_channels * self.taps, *size)
-        # Every tap is a channel of its own by now.
-        weight = self.weight.flatten(1)[..., None, None]
-        return F.conv2d(samples, weight, self.bias, groups=self.groups)
 
 
 @functools.cache

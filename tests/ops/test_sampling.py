@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmblocks.layers.deform_sampling import sample_bilinear, sample_taps
+from mmblocks.ops.sampling import sample_bilinear, sample_taps
 
 SIZES = [(5, 7), (8, 4), (1, 6), (3, 1), (1, 1)]
 

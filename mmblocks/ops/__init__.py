@@ -1,0 +1,1 @@
+"""PyTorch forms of mmcv's compiled ops, for mmcv without them (mmcv-lite)."""

@@ -1,0 +1,42 @@
+"""Multi-scale deformable attention in plain PyTorch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def deformable_attention(
+    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Sum what each query's heads see at a few points of each level.
+
+    From `Deformable DETR <https://arxiv.org/abs/2010.04159>`_.
+
+    Args:
+        value: Pixels of all levels one after the other, (N, pixels, heads, channels).
+        shapes: Height and width of each level, (levels, 2).
+        locations: Points as (x, y), 0 to 1 over a map, (N, queries, heads, levels, points, 2).
+        weights: Their weights, (N, queries, heads, levels, points).
+
+    Returns:
+        (N, queries, heads * channels).
+
+    Example:
+        >>> value, shapes = torch.ones(1, 20, 2, 3), torch.tensor([[4, 4], [2, 2]])
+        >>> points, weights = torch.full((1, 5, 2, 2, 3, 2), 0.5), torch.full((1, 5, 2, 2, 3), 0.1)
+        >>> deformable_attention(value, shapes, points, weights)[0, 0]
+        tensor([0.6000, 0.6000, 0.6000, 0.6000, 0.6000, 0.6000])
+    """
+    batch, queries, heads = locations.shape[:3]
+    sizes = [(int(height), int(width)) for height, width in shapes]
+    total = value.new_zeros(batch * heads, value.shape[-1], queries)
+    levels = value.split([height * width for height, width in sizes], dim=1)
+    for level, (height, width) in enumerate(sizes):
+        maps = levels[level].permute(0, 2, 3, 1).reshape(batch * heads, -1, height, width)
+        grid = locations[:, :, :, level].transpose(1, 2).flatten(0, 1) * 2 - 1
+        seen = F.grid_sample(maps, grid.to(maps.dtype), align_corners=False)
+        weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)
+        total = total + torch.einsum('ncqp,nqp->ncq', seen, weight.to(seen.dtype))
+    return total.view(batch, -1, queries).transpose(1, 2).contiguous()
