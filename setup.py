@@ -59,6 +59,7 @@ setup(
             'mmdet>=3.3.0',
             'safetensors',
         ],
+        'lite': ['mmengine>=0.10.7', 'mmcv-lite>=2.0.0,<2.2.0', 'mmdet>=3.3.0', 'safetensors'],
         'onedl': ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'],
         'demo': ['scikit-learn', 'matplotlib'],
         'test': ['pytest', 'hypothesis', 'ruff'],

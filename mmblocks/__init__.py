@@ -10,8 +10,8 @@ try:
 except ImportError as error:
     raise ImportError(
         f"mmblocks needs {error.name or 'mmengine and mmcv'}: pip install 'mmblocks[openmmlab]', "
-        "or 'mmblocks[onedl]' for the maintained forks; mmcv-lite is enough for all that has no "
-        'compiled ops'
+        "'mmblocks[lite]' for mmcv without compiled ops, or 'mmblocks[onedl]' for the maintained "
+        'forks'
     ) from error
 
 from mmengine.config.utils import MODULE2PACKAGE

@@ -144,6 +144,7 @@ def test_only_torch_and_numpy_are_required(metadata):
     ('extra', 'names'),
     [
         ('openmmlab', {'mmengine', 'mmcv', 'mmdet', 'safetensors'}),
+        ('lite', {'mmengine', 'mmcv-lite', 'mmdet', 'safetensors'}),
         ('onedl', {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'}),
         ('demo', {'scikit-learn', 'matplotlib'}),
         ('test', {'pytest', 'hypothesis', 'ruff'}),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmblocks.layers.checks import AUTO_FLAG, check
 from mmblocks.ops.deform_conv import deform_conv
+from mmblocks.ops.finder import runs_compiled_ops
 from mmblocks.ops.sampling import is_tracing
 
 BACKENDS = ('auto', 'mmcv', 'torch')
@@ -173,12 +174,15 @@ def compiled_ops() -> ModuleType:
         ImportError: They are not there.
     """
     try:
-        return import_module('mmcv.ops')
+        ops, problem = import_module('mmcv.ops'), 'mmcv runs on PyTorch forms'
+        if runs_compiled_ops():
+            return ops
     except ImportError as error:
-        raise ImportError(
-            f"backend='mmcv': mmcv's compiled ops are not there ({error}); "
-            "backend='auto' or 'torch' needs none"
-        ) from error
+        problem = str(error)
+    raise ImportError(
+        f"backend='mmcv': mmcv's compiled ops are not there ({problem}); backend='auto' or 'torch' "
+        'needs none'
+    )
 
 
 @functools.cache

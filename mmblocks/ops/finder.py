@@ -80,11 +80,24 @@ class ExtLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Fills a module that is not the compiled ops with the PyTorch forms."""
-        if getattr(module, '__file__', None) is None:
+        if not _is_compiled(module):
             forms = import_module(_FORMS)
             names = [name for name in vars(forms) if not name.startswith('__')]
             vars(module).update({name: getattr(forms, name) for name in names})
             module.__getattr__ = forms.missing_op
+
+
+def runs_compiled_ops() -> bool:
+    """Say whether ``mmcv.ops`` runs on compiled ops; imports it.
+
+    Raises:
+        ImportError: It cannot be imported.
+    """
+    return _is_compiled(import_module(_NAME))
+
+
+def _is_compiled(module: ModuleType) -> bool:
+    return getattr(module, '__file__', None) is not None
 
 
 def serve_ext() -> None:
