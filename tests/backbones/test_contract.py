@@ -128,6 +128,8 @@ def test_frozen_stages_freezes_the_stem_and_that_many_groups(net):
         assert_frozen(backbone, k)
         assert_frozen(backbone.eval(), k, training=False)
         assert_frozen(backbone.train(), k)
+    with pytest.raises(ValueError, match=rf'frozen_stages={num_groups} .* to {num_groups - 1} '):
+        build(net, frozen_stages=num_groups)
 
 
 @every_net

@@ -46,6 +46,17 @@ def test_frozen_parts_that_nothing_filled_are_named_when_training_starts(weights
     assert 'layer2' not in message
 
 
+def test_only_what_was_thawed_meanwhile_is_named_again(log):
+    net = ResNet(**TINY, frozen_stages=3)
+    for frozen_stages in (3, 1, 3):
+        net.set_frozen_stages(frozen_stages)
+        net.train()
+        net.train()
+    first, second = random_parts(log)
+    assert 'random: stem (' in first
+    assert 'random: layer2 (' in second
+
+
 def test_weights_that_come_later_fill_too(weights, log):
     nets = {name: ResNet(**TINY, frozen_stages=1) for name in ('filled', 'random')}
     for net in nets.values():
