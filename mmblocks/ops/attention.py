@@ -10,7 +10,7 @@ from torch import Tensor
 def deformable_attention(
     value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """Sum what each query's heads see at a few points of each level.
+    """Sums what each query's heads see at a few points of each level.
 
     From `Deformable DETR <https://arxiv.org/abs/2010.04159>`_.
 

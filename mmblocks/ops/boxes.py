@@ -9,7 +9,7 @@ from torch import Tensor
 def box_overlaps(
     first: Tensor, second: Tensor, mode: str = 'iou', aligned: bool = False, offset: int = 0
 ) -> Tensor:
-    """Say how much boxes overlap.
+    """Says how much boxes overlap.
 
     Args:
         first: Corners (x1, y1, x2, y2) in pixels, (M, 4).

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def carafe(maps: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
-    """Enlarge maps, each new pixel by a kernel of its own over the old ones around it.
+    """Enlarges maps, each new pixel by a kernel of its own over the old ones around it.
 
     From `CARAFE <https://arxiv.org/abs/1905.02188>`_.
 

@@ -20,7 +20,7 @@ def deform_conv(
     groups: int = 1,
     deform_groups: int = 1,
 ) -> Tensor:
-    """Convolve with taps that are displaced, and weighed where there is a mask.
+    """Convolves with taps that are displaced, and weighed where there is a mask.
 
     From `Deformable ConvNets <https://arxiv.org/abs/1703.06211>`_ and, with a mask, `their second
     version <https://arxiv.org/abs/1811.11168>`_.

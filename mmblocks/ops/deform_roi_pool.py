@@ -16,7 +16,7 @@ def deform_roi_pool(
     ratio: int,
     gamma: float,
 ) -> Tensor:
-    """Average the bilinear samples in each bin of each region, bins displaced one by one.
+    """Averages the bilinear samples in each bin of each region, bins displaced one by one.
 
     From `Deformable ConvNets <https://arxiv.org/abs/1703.06211>`_.
 

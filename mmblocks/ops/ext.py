@@ -12,21 +12,34 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from mmblocks.ops import focal_loss, roi_pool
+from mmblocks.ops import ext_convolutions, ext_regions, focal_loss
 from mmblocks.ops.attention import deformable_attention
 from mmblocks.ops.boxes import box_overlaps
-from mmblocks.ops.carafe import carafe
-from mmblocks.ops.deform_conv import deform_conv
-from mmblocks.ops.deform_roi_pool import deform_roi_pool
-from mmblocks.ops.gradient import recomputed_gradients
-from mmblocks.ops.masked_conv import gather_patches, scatter_columns
+from mmblocks.ops.ext_convolutions import *  # noqa: F403 - the list of names stands there, once
+from mmblocks.ops.ext_regions import *  # noqa: F403
+from mmblocks.ops.gradient import add_gradients
 from mmblocks.ops.nms import nms_match, soft_nms
 
-__all__ = ['nms_match']  # the one whose name and arguments are the same
+__all__ = [
+    *ext_convolutions.__all__,
+    *ext_regions.__all__,
+    'bbox_overlaps',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
+    'nms',
+    'nms_match',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
+    'softnms',
+]
 
 
 def missing_op(name: str) -> Callable[..., NoReturn]:
-    """Stand for an op that is not here; the ``__getattr__`` of what becomes ``mmcv._ext``.
+    """Stands for an op that is not here; the ``__getattr__`` of what becomes ``mmcv._ext``.
 
     Args:
         name: The op's.
@@ -50,7 +63,7 @@ def missing_op(name: str) -> Callable[..., NoReturn]:
 
 
 def get_compiler_version() -> str:
-    """Say what stands in for a compiler."""
+    """Says what stands in for a compiler."""
     return 'none (PyTorch forms of mmblocks)'
 
 
@@ -85,122 +98,6 @@ def bbox_overlaps(
 ) -> None:
     """See :func:`mmblocks.ops.boxes.box_overlaps`; mode 1 divides by the area of the first box."""
     ious.copy_(box_overlaps(bboxes1, bboxes2, 'iof' if mode else 'iou', aligned, offset))
-
-
-def roi_align_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    """See :mod:`mmblocks.ops.roi_align`; pool mode 1 averages, 0 takes the maximum."""
-    size = [aligned_height, aligned_width]
-    options = (rois, size, spatial_scale, sampling_ratio, aligned)
-    if pool_mode:
-        output.copy_(torch.ops.mmblocks.roi_align_average(input, *options))
-        return
-    found = torch.ops.mmblocks.roi_align_maximum(input, *options)
-    for into, values in zip((output, argmax_y, argmax_x), found, strict=True):
-        into.copy_(values)
-
-
-def roi_align_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    """Add the gradient for the maps to ``grad_input``."""
-    shape = list(grad_input.shape)
-    if pool_mode:
-        grad_input += torch.ops.mmblocks.roi_align_average_backward(
-            grad_output, shape, rois, spatial_scale, sampling_ratio, aligned
-        )
-    else:
-        grad_input += torch.ops.mmblocks.roi_align_maximum_backward(
-            grad_output, shape, rois, argmax_y, argmax_x
-        )
-
-
-def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """See :func:`mmblocks.ops.roi_pool.roi_pool`."""
-    values, places = roi_pool.roi_pool(input, rois, (pooled_height, pooled_width), spatial_scale)
-    output.copy_(values)
-    argmax.copy_(places)
-
-
-def roi_pool_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax: Tensor,
-    grad_input: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Add the gradient for the maps to ``grad_input``."""
-    grad_input += roi_pool.roi_pool_backward(grad_output, tuple(grad_input.shape), rois, argmax)
-
-
-def deform_roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    offset: Tensor,
-    output: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    gamma: float,
-) -> None:
-    """See :func:`mmblocks.ops.deform_roi_pool.deform_roi_pool`."""
-    options = ((pooled_height, pooled_width), spatial_scale, sampling_ratio, gamma)
-    output.copy_(deform_roi_pool(input, rois, offset if offset.numel() else None, *options))
-
-
-def deform_roi_pool_backward(
-    grad_output: Tensor,
-    input: Tensor,
-    rois: Tensor,
-    offset: Tensor,
-    grad_input: Tensor,
-    grad_offset: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    gamma: float,
-) -> None:
-    """Add the gradients for maps and displacements."""
-    options = ((pooled_height, pooled_width), spatial_scale, sampling_ratio, gamma)
-    targets = [(input, grad_input)]
-    if offset.numel():
-        targets.append((offset, grad_offset))
-    _add_gradients(
-        lambda maps, shift=None: deform_roi_pool(maps, rois, shift, *options), targets, grad_output
-    )
 
 
 def sigmoid_focal_loss_forward(
@@ -241,100 +138,6 @@ def softmax_focal_loss_backward(
     grad_input.copy_(focal_loss.softmax_focal_loss_backward(input, target, weight, gamma, alpha))
 
 
-def deform_conv_forward(
-    input: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    **options: int,
-) -> None:
-    """See :func:`mmblocks.ops.deform_conv.deform_conv`."""
-    output.copy_(deform_conv(input, offset, None, weight, None, **_first_version(options)))
-
-
-def deform_conv_backward_input(
-    input: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_input: Tensor,
-    grad_offset: Tensor,
-    weight: Tensor,
-    columns: Tensor,
-    **options: int,
-) -> None:
-    """Add the gradients for maps and offsets."""
-    _add_gradients(
-        lambda x, by: deform_conv(x, by, None, weight, None, **_first_version(options)),
-        [(input, grad_input), (offset, grad_offset)],
-        grad_output,
-    )
-
-
-def deform_conv_backward_parameters(
-    input: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_weight: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    scale: float,
-    **options: int,
-) -> None:
-    """Add the gradient for the weight, times ``scale``."""
-    shape = grad_weight.new_zeros(()).expand(grad_weight.shape)
-    _add_gradients(
-        lambda weight: deform_conv(input, offset, None, weight, None, **_first_version(options)),
-        [(shape, grad_weight)],
-        grad_output * scale,
-    )
-
-
-def modulated_deform_conv_forward(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    ones: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    with_bias: bool,
-    **options: int,
-) -> None:
-    """See :func:`mmblocks.ops.deform_conv.deform_conv`."""
-    bias = bias if with_bias else None
-    output.copy_(deform_conv(input, offset, mask, weight, bias, **_second_version(options)))
-
-
-def modulated_deform_conv_backward(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    ones: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    columns: Tensor,
-    grad_input: Tensor,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
-    grad_offset: Tensor,
-    grad_mask: Tensor,
-    grad_output: Tensor,
-    with_bias: bool,
-    **options: int,
-) -> None:
-    """Add the gradients for everything."""
-    _add_gradients(
-        lambda *inputs: deform_conv(*inputs, None, **_second_version(options)),
-        [(input, grad_input), (offset, grad_offset), (mask, grad_mask), (weight, grad_weight)],
-        grad_output,
-    )
-    if with_bias:
-        grad_bias += grad_output.sum((0, 2, 3))
-
-
 def ms_deform_attn_forward(
     value: Tensor,
     spatial_shapes: Tensor,
@@ -359,8 +162,8 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Add the gradients for values, points and weights."""
-    _add_gradients(
+    """Adds the gradients for values, points and weights."""
+    add_gradients(
         lambda of, points, weights: deformable_attention(of, spatial_shapes, points, weights),
         [
             (value, grad_value),
@@ -368,122 +171,4 @@ def ms_deform_attn_backward(
             (attention_weights, grad_attn_weight),
         ],
         grad_output,
-    )
-
-
-def carafe_naive_forward(
-    features: Tensor,
-    masks: Tensor,
-    output: Tensor,
-    kernel_size: int,
-    group_size: int,
-    scale_factor: int,
-) -> None:
-    """See :func:`mmblocks.ops.carafe.carafe`."""
-    output.copy_(carafe(features, masks, kernel_size, group_size, scale_factor))
-
-
-def carafe_naive_backward(
-    top_grad: Tensor,
-    features: Tensor,
-    masks: Tensor,
-    bottom_grad: Tensor,
-    mask_grad: Tensor,
-    kernel_size: int,
-    group_size: int,
-    scale_factor: int,
-) -> None:
-    """Add the gradients for maps and kernels."""
-    _add_gradients(
-        lambda maps, kernels: carafe(maps, kernels, kernel_size, group_size, scale_factor),
-        [(features, bottom_grad), (masks, mask_grad)],
-        top_grad,
-    )
-
-
-def carafe_forward(
-    features: Tensor,
-    masks: Tensor,
-    rfeatures: Tensor,
-    routput: Tensor,
-    rmasks: Tensor,
-    output: Tensor,
-    **options: int,
-) -> None:
-    """See :func:`mmblocks.ops.carafe.carafe`; ``rfeatures`` is what mmcv keeps for the gradient."""
-    rfeatures.copy_(features)
-    carafe_naive_forward(features, masks, output, **options)
-
-
-def carafe_backward(
-    top_grad: Tensor,
-    rfeatures: Tensor,
-    masks: Tensor,
-    rtop_grad: Tensor,
-    rbottom_grad_hs: Tensor,
-    rbottom_grad: Tensor,
-    rmask_grad: Tensor,
-    bottom_grad: Tensor,
-    mask_grad: Tensor,
-    **options: int,
-) -> None:
-    """Add the gradients for maps and kernels."""
-    carafe_naive_backward(top_grad, rfeatures, masks, bottom_grad, mask_grad, **options)
-
-
-def masked_im2col_forward(
-    im: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    col: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    pad_h: int,
-    pad_w: int,
-) -> None:
-    """See :func:`mmblocks.ops.masked_conv.gather_patches`."""
-    col.copy_(gather_patches(im, mask_h_idx, mask_w_idx, (kernel_h, kernel_w), (pad_h, pad_w)))
-
-
-def masked_col2im_forward(
-    col: Tensor,
-    mask_h_idx: Tensor,
-    mask_w_idx: Tensor,
-    im: Tensor,
-    height: int,
-    width: int,
-    channels: int,
-) -> None:
-    """See :func:`mmblocks.ops.masked_conv.scatter_columns`."""
-    scatter_columns(col, mask_h_idx, mask_w_idx, im)
-
-
-def _add_gradients(
-    function: Callable[..., Tensor], targets: list[tuple[Tensor, Tensor]], grad: Tensor
-) -> None:
-    """Add the gradients of a function for some inputs to the tensors beside them."""
-    gradients = recomputed_gradients(function, [value for value, _ in targets], grad)
-    for (_, into), gradient in zip(targets, gradients, strict=True):
-        into += gradient
-
-
-def _first_version(options: dict[str, int]) -> dict[str, Any]:
-    """Settings as the first version of deformable convolution names them."""
-    return dict(
-        stride=(options['dH'], options['dW']),
-        padding=(options['padH'], options['padW']),
-        dilation=(options['dilationH'], options['dilationW']),
-        groups=options['group'],
-        deform_groups=options['deformable_group'],
-    )
-
-
-def _second_version(options: dict[str, int]) -> dict[str, Any]:
-    """Settings as the second version names them."""
-    return dict(
-        stride=(options['stride_h'], options['stride_w']),
-        padding=(options['pad_h'], options['pad_w']),
-        dilation=(options['dilation_h'], options['dilation_w']),
-        groups=options['group'],
-        deform_groups=options['deformable_group'],
     )

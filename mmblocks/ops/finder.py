@@ -82,13 +82,12 @@ class ExtLoader(Loader):
         """Fills a module that is not the compiled ops with the PyTorch forms."""
         if not _is_compiled(module):
             forms = import_module(_FORMS)
-            names = [name for name in vars(forms) if not name.startswith('__')]
-            vars(module).update({name: getattr(forms, name) for name in names})
+            vars(module).update({name: getattr(forms, name) for name in forms.__all__})
             module.__getattr__ = forms.missing_op
 
 
 def runs_compiled_ops() -> bool:
-    """Say whether ``mmcv.ops`` runs on compiled ops; imports it.
+    """Says whether ``mmcv.ops`` runs on compiled ops; imports it.
 
     Raises:
         ImportError: It cannot be imported.

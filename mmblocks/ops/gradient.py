@@ -11,7 +11,7 @@ from torch import Tensor
 def recomputed_gradients(
     function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tensor
 ) -> tuple[Tensor, ...]:
-    """Give the gradients of a function for its inputs, from that for its result.
+    """Gives the gradients of a function for its inputs, from that for its result.
 
     Args:
         function: Takes the inputs.
@@ -29,3 +29,18 @@ def recomputed_gradients(
         inputs = [value.detach().requires_grad_() for value in inputs]
         result = function(*inputs)
         return torch.autograd.grad(result, inputs, grad.to(result.dtype), materialize_grads=True)
+
+
+def add_gradients(
+    function: Callable[..., Tensor], targets: list[tuple[Tensor, Tensor]], grad: Tensor
+) -> None:
+    """Adds the gradients of a function for some inputs to the tensors beside them.
+
+    Args:
+        function: Takes the inputs.
+        targets: Inputs, each with the tensor that its gradient is added to.
+        grad: Gradient for what the function returns.
+    """
+    gradients = recomputed_gradients(function, [value for value, _ in targets], grad)
+    for (_, into), gradient in zip(targets, gradients, strict=True):
+        into += gradient

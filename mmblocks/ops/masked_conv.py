@@ -9,7 +9,7 @@ from torch import Tensor
 def gather_patches(
     image: Tensor, y: Tensor, x: Tensor, kernel_size: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """Take the patch of pixels around some positions only.
+    """Takes the patch of pixels around some positions only.
 
     Args:
         image: One feature map, (1, C, H, W).
@@ -33,7 +33,7 @@ def gather_patches(
 
 
 def scatter_columns(columns: Tensor, y: Tensor, x: Tensor, into: Tensor) -> None:
-    """Write columns of values to their positions of a map, in place.
+    """Writes columns of values to their positions of a map, in place.
 
     Args:
         columns: Values, (C, K).

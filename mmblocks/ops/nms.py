@@ -11,7 +11,7 @@ _BLOCK = 256
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
-    """Keep the best of each bunch of overlapping boxes.
+    """Keeps the best of each bunch of overlapping boxes.
 
     Args:
         boxes: Corners (x1, y1, x2, y2) in pixels, (N, 4).
@@ -53,7 +53,7 @@ def soft_nms(
     method: int,
     offset: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Lower the scores of boxes by their overlap with better ones, one after the other.
+    """Lowers the scores of boxes by their overlap with better ones, one after the other.
 
     From `Soft-NMS <https://arxiv.org/abs/1704.04503>`_.
 
@@ -97,7 +97,7 @@ def soft_nms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Group boxes by the kept one that beat them.
+    """Groups boxes by the kept one that beat them.
 
     Args:
         dets: Corners in pixels and a score, (N, 5).
@@ -123,7 +123,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _best_of_block(beats: Tensor) -> Tensor:
-    """Tell which of some boxes are kept, given which would beat which, best first.
+    """Tells which of some boxes are kept, given which would beat which, best first.
 
     Whether a box is kept depends on those before it, one by one. Doing it for all at once, over
     and over, is right for one box more each time, and mostly for all after a few times.

@@ -18,7 +18,7 @@ _LEAST = -10000.0
 def average(
     maps: Tensor, rois: Tensor, size: Sequence[int], scale: float, ratio: int, aligned: bool
 ) -> Tensor:
-    """Average the bilinear samples in each bin of each region.
+    """Averages the bilinear samples in each bin of each region.
 
     From `Mask R-CNN <https://arxiv.org/abs/1703.06870>`_.
 
@@ -63,7 +63,7 @@ def average_backward(
     ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Give the gradient of :func:`average` for the maps.
+    """Gives the gradient of :func:`average` for the maps.
 
     Args:
         grad: Gradient of its result, (R, C, bins per column, bins per row).
@@ -99,7 +99,7 @@ def average_backward(
 def maximum(
     maps: Tensor, rois: Tensor, size: Sequence[int], scale: float, ratio: int, aligned: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Take the largest of the bilinear samples in each bin of each region.
+    """Takes the largest of the bilinear samples in each bin of each region.
 
     Args:
         maps: As for :func:`average`.
@@ -149,7 +149,7 @@ def maximum(
 def maximum_backward(
     grad: Tensor, shape: Sequence[int], rois: Tensor, y: Tensor, x: Tensor
 ) -> Tensor:
-    """Give the gradient of :func:`maximum` for the maps.
+    """Gives the gradient of :func:`maximum` for the maps.
 
     Args:
         grad: Gradient of its values, (R, C, bins per column, bins per row).
@@ -203,7 +203,7 @@ def _bins(
 def sample_positions(
     rois: Tensor, size: Sequence[int], scale: float, ratio: int, aligned: bool
 ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
-    """Give regions that have the same number of samples, with where these are.
+    """Gives regions that have the same number of samples, with where these are.
 
     Yields:
         Indices of the regions, (R,); rows in pixels, (R, bins per column, samples); columns.
@@ -231,7 +231,7 @@ def sample_positions(
 
 
 def interpolate(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Interpolate along one axis: (..., samples) to pixels and weights, (..., 2 * samples)."""
+    """Interpolates along one axis: (..., samples) to pixels and weights, (..., 2 * samples)."""
     inside = (position >= -1) & (position <= size)
     position = position.clamp(0, size - 1)
     low = position.long()

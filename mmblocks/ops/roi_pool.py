@@ -9,7 +9,7 @@ from torch import Tensor
 def roi_pool(
     maps: Tensor, rois: Tensor, size: tuple[int, int], scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Take the largest pixel in each bin of each region.
+    """Takes the largest pixel in each bin of each region.
 
     From `Fast R-CNN <https://arxiv.org/abs/1504.08083>`_.
 
@@ -54,7 +54,7 @@ def roi_pool(
 def roi_pool_backward(
     grad: Tensor, shape: tuple[int, int, int, int], rois: Tensor, places: Tensor
 ) -> Tensor:
-    """Give the gradient of :func:`roi_pool` for the maps.
+    """Gives the gradient of :func:`roi_pool` for the maps.
 
     Args:
         grad: Gradient of its values, (R, C, bins per column, bins per row).
