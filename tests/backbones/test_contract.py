@@ -178,6 +178,21 @@ def test_the_summary_names_what_is_frozen_and_nothing_without_parameters(net):
 
 
 @every_net
+def test_what_others_hold_back_is_not_thawed(net):
+    backbone = build(net, frozen_stages=1, norm_cfg=dict(type='BN', requires_grad=False))
+    for frozen_stages in (0, -1):
+        backbone.set_frozen_stages(frozen_stages)
+    held = {id(p) for module in norms(backbone) for p in module.parameters()}
+    assert held
+    assert all(p.requires_grad == (id(p) not in held) for p in backbone.parameters())
+
+
+def test_a_group_of_several_modules_is_named_by_its_first_and_last():
+    net = mmblocks.VGG(depth=11, norm_cfg=dict(type='BN'), frozen_stages=2)
+    assert 'frozen are features.0 to features.1, features.4 to features.5;' in net.frozen_summary()
+
+
+@every_net
 def test_frozen_statistics_stay_and_the_others_move(net):
     backbone = build(net, frozen_stages=1, norm_eval=False)
     before = buffers(backbone)

@@ -127,6 +127,11 @@ def test_a_whole_model_is_held_to_the_same(changes, said):
         load_weights(nn.Sequential(nn.BatchNorm2d(2)), norm(**changes))
 
 
+def test_a_channel_that_never_varied_is_taken():
+    net = nn.Sequential(nn.BatchNorm2d(2))
+    assert load_weights(net, norm(running_var=torch.tensor([1.0, 0.0]))).fills_model
+
+
 def test_counters_are_integers_or_not():
     for counter in (torch.tensor(3), torch.tensor(3.0), torch.tensor(3, dtype=torch.int32)):
         net = nn.Sequential(nn.BatchNorm2d(2))
