@@ -90,6 +90,7 @@ def test_any_choice_of_outputs_gives_the_same_maps(net):
         ((0, -1), (0, last)),
         (np.array([0, -1]), (0, last)),
         (-net.num_outputs, (0,)),
+        (-2, (last - 1,)),
     ):
         chosen = build(net, out_indices=choice)
         assert chosen.out_indices == expected
@@ -100,7 +101,7 @@ def test_any_choice_of_outputs_gives_the_same_maps(net):
 @every_net
 def test_an_output_that_is_not_there_is_named_with_those_that_are(net):
     n = net.num_outputs
-    for wrong in ((0, n), (-n - 1,)):
+    for wrong in ((0, n), (n + 1,), (-n - 1,)):
         with pytest.raises(ValueError, match=rf'out_indices.*outputs are 0 to {n - 1}'):
             build(net, out_indices=wrong)
     for wrong in ((0, 0), (n - 1, -1)):
@@ -364,6 +365,8 @@ def test_pretrained_weights_come_through_init_cfg(net, tmp_path):
 def test_default_weights_let_the_signal_through(net):
     backbone = build(net)
     backbone.init_weights()
+    # 0 in the last norm of residual blocks that start as the identity.
+    assert {value for norm in norms(backbone) for value in norm.weight.tolist()} <= {0.0, 1.0}
     backbone.eval()
     with torch.no_grad():
         for x in backbone(images(net)):
