@@ -19,6 +19,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmblocks
+from mmblocks.backbones.base import Group
 from tests.backbones.nets import NETS, Net
 from tests.parity import randomise
 
@@ -268,6 +269,24 @@ def second_gradients(
         return torch.autograd.grad(loss, trained)
     penalty = sum(grad.square().sum() for grad in grads)
     return torch.autograd.grad(penalty, trained, allow_unused=True, materialize_grads=True)
+
+
+class Mixed(mmblocks.BaseBackbone):
+    """A net with a module in front of the blocks of a group, and one behind them."""
+
+    def __init__(self, with_cp):
+        super().__init__(-1, with_cp=with_cp)
+        stem = Group({'stem': nn.Conv2d(3, 4, 1)}, channels=4, stride=1, tap=False)
+        blocks = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Tanh())
+        parts = {'first': nn.Conv2d(4, 8, 3), 'blocks': blocks, 'last': nn.Conv2d(8, 2, 3)}
+        self.add_groups([stem, Group(parts, channels=2, stride=1)])
+
+
+def test_checkpointing_keeps_the_order_of_modules_and_blocks():
+    plain, recomputed = (Mixed(with_cp) for with_cp in (False, True))
+    recomputed.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 9, 9)
+    assert_close(recomputed(x), plain(x))
 
 
 def test_checkpointing_also_works_under_the_compiler():

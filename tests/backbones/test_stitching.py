@@ -230,10 +230,12 @@ def test_stages_that_were_not_built_may_be_named_but_none_that_the_net_does_not_
     net = dict(type='mmblocks.ResNet', depth=18, base_channels=8)
     eca = dict(cfg=dict(type='mmblocks.ECA'), position='after_block')
     last = dict(eca, stages=(False, False, False, True))
-    MODELS.build(dict(net, out_indices=(0, 1), plugins=[last]))
-    short = dict(net, out_indices=(0, 1), num_stages=2, strides=(1, 2), dilations=(1, 1))
-    with pytest.raises(ValueError, match='must be 2 bools'):
-        MODELS.build(dict(short, plugins=[last]))
+    for out_indices in ((0, 1), (-3,)):
+        MODELS.build(dict(net, out_indices=out_indices, plugins=[last]))
+    short = dict(net, num_stages=2, strides=(1, 2), dilations=(1, 1))
+    for out_indices in ((0, 1), (-1,)):
+        with pytest.raises(ValueError, match='must be 2 bools'):
+            MODELS.build(dict(short, out_indices=out_indices, plugins=[last]))
 
 
 @pytest.mark.parametrize('init', ['identity', None])
