@@ -29,6 +29,7 @@ MMDET_VARIANTS = {
     'on_lateral': dict(num_outs=6, start_level=1, add_extra_convs='on_lateral'),
     'on_output': dict(num_outs=6, add_extra_convs='on_output', relu_before_extra_convs=True),
     'end_level': dict(num_outs=2, start_level=1, end_level=2),
+    'one level': dict(num_outs=1, start_level=3),
     'norms': dict(
         num_outs=5,
         norm_cfg=dict(type='BN'),
@@ -206,6 +207,7 @@ def test_inputs_that_do_not_fit_are_told_what_to_write():
         (dict(num_outs=3), 'num_outs=3.*at least 4'),
         (dict(num_outs=5, start_level=4), 'start_level=4'),
         (dict(num_outs=5, end_level=4), 'end_level=4.*end_level <= 3'),
+        (dict(num_outs=5, end_level=6), 'end_level=6.*end_level <= 3'),
         (dict(num_outs=5, add_extra_convs='on_inputs'), "add_extra_convs='on_inputs'.*on_input"),
         (dict(num_outs=5, top_block=dict(type='LastLevelP6P7')), 'write num_outs=6'),
         (
