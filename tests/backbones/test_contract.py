@@ -286,7 +286,15 @@ def test_checkpointing_keeps_the_order_of_modules_and_blocks():
     plain, recomputed = (Mixed(with_cp) for with_cp in (False, True))
     recomputed.load_state_dict(plain.state_dict())
     x = torch.rand(1, 3, 9, 9)
-    assert_close(recomputed(x), plain(x))
+    ran = []
+    for name, module in recomputed.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    maps = recomputed(x)
+    assert_close(maps, plain(x))
+    maps[0].sum().backward()
+    assert ran.count('stem') == 1
+    # The first group behind the stem, and with it its blocks.
+    assert all(ran.count(name) == 2 for name in ('first', 'blocks.0', 'blocks.1', 'last'))
 
 
 def test_checkpointing_also_works_under_the_compiler():
