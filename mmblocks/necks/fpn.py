@@ -23,10 +23,6 @@ from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
-
-
 def _detectron2_rules(keys: Iterable[str]) -> list[Rule]:
     # detectron2 numbers levels by the stage that they come from, so the first one has to be seen.
     levels = sorted({int(m[1]) for key in keys if (m := re.match(r'fpn_lateral(\d+)\.', key))})
@@ -142,10 +138,6 @@ class FPN(WeightedModule):
             upsample_cfg=_UPSAMPLE,
         )
         super().__init__(init_cfg)
-        if not isinstance(in_channels, Sequence) or not all(map(_is_count, in_channels)):
-            raise ValueError(f'in_channels={in_channels!r}: must be a list of ints of at least 1')
-        if not _is_count(out_channels):
-            raise ValueError(f'out_channels={out_channels!r}: must be an int of at least 1')
         self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
         self.num_outs = num_outs

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 # Boxes that are compared with all later ones at a time: few enough for their overlaps to stay in
 # the cache, enough of them to make the work between two calls of Python worth while.
 _BLOCK = 256
@@ -28,7 +30,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         tensor([1, 2])
     """
     order = scores.sort(descending=True, stable=True).indices
-    boxes = _at_least_float32(boxes)[order]
+    boxes = at_least_float32(boxes)[order]
     kept = []
     rest = torch.arange(len(order), device=order.device)
     while rest.numel():
@@ -75,7 +77,7 @@ def soft_nms(
         >>> soft_nms(boxes, scores, 0.3, sigma=0.5, min_score=0.01, method=1)[0][:, 4]
         tensor([0.8000, 0.2500])
     """
-    boxes, scores = _at_least_float32(boxes), _at_least_float32(scores).clone()
+    boxes, scores = at_least_float32(boxes), at_least_float32(scores).clone()
     left = torch.arange(len(scores), device=scores.device)
     dets, indices = [], []
     while left.numel():
@@ -111,7 +113,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         >>> nms_match(dets, 0.5)
         [[1, 0], [2]]
     """
-    boxes = _at_least_float32(dets[:, :4])
+    boxes = at_least_float32(dets[:, :4])
     left = dets[:, 4].sort(descending=True, stable=True).indices
     groups = []
     while left.numel():
@@ -147,10 +149,6 @@ def _overlaps(first: Tensor, second: Tensor, offset: int) -> Tensor:
     area = (x2 - x1 + offset) * (y2 - y1 + offset)
     union = area + (u2 - u1 + offset) * (v2 - v1 + offset) - intersection
     return intersection.div_(union)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 # A traced graph calls it as one op, for the number of boxes that are left is not known there.

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 # Values that max pooling gathers at a time.
 _CHUNK = 1 << 24
 # What mmcv's op starts its search for the largest sample from.
@@ -39,7 +41,7 @@ def average(
         >>> average(ramp, region, (1, 2), scale=1.0, ratio=2, aligned=True)
         tensor([[[[0.5000, 2.5000]]]])
     """
-    rows = _compute_dtype(maps.permute(0, 2, 3, 1)).flatten(0, 2)
+    rows = at_least_float32(maps.permute(0, 2, 3, 1)).flatten(0, 2)
     out = rows.new_empty(len(rois), *size, maps.shape[1])
     for regions, pixels, weights in _bins(maps.shape, rois, size, scale, ratio, aligned):
         if not pixels.numel():
@@ -78,7 +80,7 @@ def average_backward(
     """
     batch, channels, height, width = shape
     size = (grad.shape[2], grad.shape[3])
-    rows = _compute_dtype(grad).permute(0, 2, 3, 1)
+    rows = at_least_float32(grad).permute(0, 2, 3, 1)
     out = rows.new_zeros(batch * height * width, channels)
     for regions, pixels, weights in _bins(shape, rois, size, scale, ratio, aligned):
         if not pixels.numel():
@@ -113,7 +115,7 @@ def maximum(
         The values, and the row and column in pixels where each of them was found: all
         (R, C, *size). The row is -1 where there was nothing to look at.
     """
-    rows = _compute_dtype(maps.permute(0, 2, 3, 1)).flatten(0, 2)
+    rows = at_least_float32(maps.permute(0, 2, 3, 1)).flatten(0, 2)
     shape = (len(rois), maps.shape[1], *size)
     values = rows.new_full(shape, _LEAST)
     found_y, found_x = rows.new_full(shape, -1.0), rows.new_full(shape, -1.0)
@@ -162,10 +164,10 @@ def maximum_backward(
         (N, C, H, W), of the dtype of ``grad``.
     """
     batch, channels, height, width = shape
-    values = _compute_dtype(grad)
+    values = at_least_float32(grad)
     out = values.new_zeros(batch * channels * height * width)
-    row, row_weight = interpolate(_compute_dtype(y)[..., None], height)
-    column, column_weight = interpolate(_compute_dtype(x)[..., None], width)
+    row, row_weight = interpolate(at_least_float32(y)[..., None], height)
+    column, column_weight = interpolate(at_least_float32(x)[..., None], width)
     first = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=grad.device)
     pixels = (first[:, :, None, None, None] * height + row) * width
     for corner in range(2):
@@ -210,7 +212,7 @@ def sample_positions(
     """
     if not len(rois):
         return
-    corners = _compute_dtype(rois[:, 1:]) * scale - (0.5 if aligned else 0.0)
+    corners = at_least_float32(rois[:, 1:]) * scale - (0.5 if aligned else 0.0)
     start, extent = corners[:, :2].flip(1), (corners[:, 2:] - corners[:, :2]).flip(1)
     if not aligned:
         extent = extent.clamp(min=1.0)
@@ -240,10 +242,6 @@ def interpolate(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     pixels = torch.cat([low, high], dim=-1)
     weights = torch.cat([(1 - share) * inside, share * inside], dim=-1)
     return pixels, weights
-
-
-def _compute_dtype(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 # A traced graph calls them as one op each, for what they do depends on the sizes of the regions.
