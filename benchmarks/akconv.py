@@ -90,7 +90,7 @@ def saved_bytes(forward: Callable[[Tensor], Tensor], x: Tensor) -> int:
 
 
 def compare(num_points: int, batch: int, repeats: int) -> str:
-    """Gives a line of the table: milliseconds, megabytes and ratios."""
+    """Returns a line of the table: milliseconds, megabytes and ratios."""
     layer = AKConv(CHANNELS, CHANNELS, num_points=num_points)
     torch.nn.init.normal_(layer.p_conv.weight, std=0.02)
     x = torch.randn(batch, CHANNELS, SIZE, SIZE, requires_grad=True)

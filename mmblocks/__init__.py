@@ -18,7 +18,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from mmblocks import backbones, hooks, layers, necks
 from mmblocks.backbones import *  # noqa: F403 - the list of names stands there, once
-from mmblocks.catalog import FeatureInfo, feature_info, list_backbones
+from mmblocks.describe.catalog import FeatureInfo, feature_info, list_backbones
 from mmblocks.hooks import *  # noqa: F403
 from mmblocks.layers import *  # noqa: F403
 from mmblocks.necks import *  # noqa: F403

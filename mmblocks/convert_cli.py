@@ -14,14 +14,14 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.catalog import build_on_meta
-from mmblocks.describe import VARIANTS
-from mmblocks.errors import UserError, command, tool_parser
-from mmblocks.key_values import KeyValues
+from mmblocks.describe.catalog import build_on_meta
+from mmblocks.describe.table import VARIANTS
 from mmblocks.swap.outputs import build, check_options
+from mmblocks.utils.errors import UserError, command, tool_parser
+from mmblocks.utils.key_values import KeyValues
 from mmblocks.weights.convert import OURS, convert_weights
+from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.loading import TooFewFound
-from mmblocks.weights.renaming import Layout
 from mmblocks.weights.saving import check_place, save_weights
 
 # Options that change which parts of a net there are and are no other net.
@@ -95,7 +95,7 @@ def _same_file(src: str, dst: str) -> bool:
 
 
 def _backbone(args: argparse.Namespace) -> dict[str, Any]:
-    """Gives the config of the whole net."""
+    """Returns the config of the whole net."""
     options = Config({})
     options.merge_from_dict(args.arch_options)
     options = options.to_dict()
@@ -128,7 +128,7 @@ def known_to(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
             fewest = len(kinds)
     # detectron2's ResNets are torchvision's.
     if 'torchvision' in libraries:
-        libraries |= {layout.name for layout in _layouts(backbone)} & {'detectron2'}
+        libraries |= {mapping.name for mapping in _key_mappings(backbone)} & {'detectron2'}
     return sorted(libraries)
 
 
@@ -138,7 +138,7 @@ def _kinds_of_variant(i: int, options: tuple[tuple[str, Any], ...]) -> set[str]:
 
 
 def _kinds(backbone: BaseBackbone) -> set[str]:
-    """Gives the names of a net's parameters without their numbers, so whatever its depth."""
+    """Returns the names of a net's parameters without their numbers, so whatever its depth."""
     return {re.sub(r'\d+', '#', name) for name, _ in backbone.named_parameters()}
 
 
@@ -146,5 +146,5 @@ def _are_related(a: type[BaseBackbone], b: type[BaseBackbone]) -> bool:
     return bool(set(a.__mro__) & set(b.__mro__) - set(BaseBackbone.__mro__))
 
 
-def _layouts(backbone: BaseBackbone) -> Sequence[Layout]:
-    return getattr(backbone, 'accepted_layouts', ())
+def _key_mappings(backbone: BaseBackbone) -> Sequence[KeyMapping]:
+    return getattr(backbone, 'key_mappings', ())

@@ -28,8 +28,8 @@ from mmblocks.engine import (
 )
 from mmblocks.engine.launch import end_workers
 from mmblocks.engine.resume import latest_checkpoint
-from mmblocks.errors import tool_parser
-from mmblocks.key_values import KeyValues
+from mmblocks.utils.errors import tool_parser
+from mmblocks.utils.key_values import KeyValues
 from mmblocks.visualization import (
     ProgressHook,
     bbox_scores,
@@ -262,7 +262,7 @@ def _read_json(path: Path) -> dict | None:
 
 
 def terminal() -> Console:
-    """Gives a console on standard output that :func:`quiet` does not silence."""
+    """Returns a console on standard output that :func:`quiet` does not silence."""
     # Without the file, rich looks up sys.stdout anew for each line.
     return Console(file=sys.stdout)
 

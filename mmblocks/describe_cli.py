@@ -9,13 +9,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmblocks.describe import markdown_peers, markdown_table
+from mmblocks.describe.structure import structure
+from mmblocks.describe.table import markdown_peers, markdown_table
 from mmblocks.engine import load_config
-from mmblocks.errors import UserError, command, first_line, tool_parser
-from mmblocks.key_values import KeyValues
-from mmblocks.structure import structure
 from mmblocks.swap.detector import find_detector
 from mmblocks.swap.outputs import check_options
+from mmblocks.utils.errors import UserError, command, first_line, tool_parser
+from mmblocks.utils.key_values import KeyValues
 
 README = Path(__file__).parents[1] / 'README.md'
 TABLES = dict(backbones=markdown_table, weights=markdown_peers)

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from rich.table import Table
 
 from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
-from mmblocks.describe import cost
+from mmblocks.describe.table import cost
 from mmblocks.engine import UserError, command, load_config
-from mmblocks.errors import did_you_mean, tool_parser
 from mmblocks.transfer import add_timed_steps, measure_steps
+from mmblocks.utils.errors import did_you_mean, tool_parser
 from mmblocks.visualization import bbox_scores
 
 
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def choose(only: list[str] | None) -> list[Run]:
-    """Gives the runs of these configs, each with the plain net that it is compared with.
+    """Returns the runs of these configs, each with the plain net that it is compared with.
 
     Args:
         only: Names of configs; None for all.

@@ -18,7 +18,7 @@ from rich.table import Table
 from mmblocks.demo import evaluate, prepare_data, quiet, terminal, train
 from mmblocks.engine import UserError, build_runner, command, load_config, prepare
 from mmblocks.engine.resume import latest_checkpoint
-from mmblocks.errors import did_you_mean, tool_parser
+from mmblocks.utils.errors import did_you_mean, tool_parser
 from mmblocks.visualization import bbox_scores
 
 SOURCE = 'mmblocks::digits/transfer_source.py'
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def choose(only: list[str] | None) -> list[Run]:
-    """Gives the runs of these names, with the one that the others are compared with.
+    """Returns the runs of these names, with the one that the others are compared with.
 
     Args:
         only: Names of runs; None for all.
@@ -151,7 +151,7 @@ def choose(only: list[str] | None) -> list[Run]:
 
 
 def config_of(run: Run, target: Config, checkpoint: str) -> Config:
-    """Gives the target's config for a run.
+    """Returns the target's config for a run.
 
     Args:
         run: The run.
@@ -212,7 +212,7 @@ def _seconds_of_step(runner: Runner, batch: dict) -> float:
 
 
 def target_loader(configs: dict[Run, Config]) -> dict:
-    """Gives the training data's loader, which all runs share."""
+    """Returns the training data's loader, which all runs share."""
     loader = next(iter(configs.values())).train_dataloader.to_dict()
     return {key: value for key, value in loader.items() if key != 'persistent_workers'}
 

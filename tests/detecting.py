@@ -30,7 +30,7 @@ def batch(num_classes: int, with_mask: bool = False, shapes: Sequence[tuple] = S
 
 
 def assert_it_trains(model: nn.Module, data: dict) -> None:
-    """Runs a training step; holds that the loss is finite and reaches every parameter."""
+    """Runs a training step; checks that the loss is finite and reaches every parameter."""
     # The Runner counts iterations here, and YOLOX reads it.
     MessageHub.get_current_instance().update_info('iter', 0)
     model.train()
@@ -44,7 +44,7 @@ def assert_it_trains(model: nn.Module, data: dict) -> None:
 
 
 def assert_it_predicts(model: nn.Module, data: dict) -> None:
-    """Holds that the detector gives a result with boxes for every image."""
+    """Checks that the detector gives a result with boxes for every image."""
     model.eval()
     with torch.no_grad():
         results = model(**model.data_preprocessor(data, training=False), mode='predict')

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Gives every tensor of a module, BatchNorm's buffers included, values that matter.
+    """Returns every tensor of a module, BatchNorm's buffers included, values that matter.
 
     Norm weights stay near one, so that a zero-initialised residual branch cannot hide a mistake,
     and activations keep their size through deep nets.
@@ -42,7 +42,7 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def assert_same_maps(ours: Sequence[Tensor], theirs: Sequence[Tensor], rtol: float = 1e-5) -> None:
-    """Holds that two lists of maps agree, relative to the largest value of each map."""
+    """Checks that two lists of maps agree, relative to the largest value of each map."""
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         scale = b.detach().abs().max().item()
@@ -72,7 +72,7 @@ def assert_same_gradients(
     x: Tensor,
     rtol: float = 1e-8,
 ) -> None:
-    """Holds that two nets in training mode agree in every gradient, computed in float64.
+    """Checks that two nets in training mode agree in every gradient, computed in float64.
 
     Both must list their parameters in the same order; names may differ.
     """

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 import mmblocks
-from mmblocks.catalog import build_on_meta
+from mmblocks.describe.catalog import build_on_meta
 from mmblocks.engine import find_config
 from mmblocks.swap import swap_backbone
 from mmblocks.weights.preprocessing import known_preprocessing

@@ -112,7 +112,7 @@ def test_every_net_trains_and_predicts_in_every_detector(base, net, tmp_path, mm
 
 @pytest.mark.parametrize('prefix', ['', 'mmblocks.'])
 def test_a_frozen_start_gets_no_gradient_and_the_rest_does(prefix, tmp_path, mmdet_models):
-    backbone = dict(type='GhostNet', width=0.25, frozen_stages=1)
+    backbone = dict(type='GhostNet', widen_factor=0.25, frozen_stages=1)
     base = 'retinanet/retinanet_r50_fpn_1x_coco'
     model = build_detector(write_config(tmp_path, base, backbone, prefix), mmdet_models)
     assert type(model.backbone) is mmblocks.GhostNet

@@ -34,7 +34,7 @@ def options(data, epochs):
         *('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'),
         *('val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False'),
         *('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'),
-        *('model.backbone.width=0.5', 'model.neck.in_channels=20,56,80'),
+        *('model.backbone.widen_factor=0.5', 'model.neck.in_channels=20,56,80'),
         'model.test_cfg.score_thr=0.0',
         f'train_cfg.max_epochs={epochs}',
         'train_cfg.val_interval=1',

@@ -26,7 +26,7 @@ FCOS_CAFFE = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 
 MOBILENET = dict(type='mmblocks.MobileNetV3', arch='small')
 SHUFFLENET = dict(type='mmblocks.ShuffleNetV2', widen_factor=0.5)
-GHOSTNET = dict(type='mmblocks.GhostNet', width=0.5)
+GHOSTNET = dict(type='mmblocks.GhostNet', widen_factor=0.5)
 WEIGHTS = dict(type='Pretrained', checkpoint='x.pth')
 RESNET = dict(type='mmblocks.ResNet', depth=18)
 

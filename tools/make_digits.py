@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.datasets import DigitsSettings, make_digits
-from mmblocks.errors import UserError, command, tool_parser
+from mmblocks.utils.errors import UserError, command, tool_parser
 
 
 def parse_args() -> argparse.Namespace:

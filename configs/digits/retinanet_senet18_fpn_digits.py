@@ -6,6 +6,6 @@ _base_ = [
 ]
 custom_imports = dict(imports=['mmblocks'])
 model = dict(
-    backbone=dict(type='mmblocks.SENet', depth=18, out_indices=(1, 2, 3)),
+    backbone=dict(type='mmblocks.SENet', arch='18', out_indices=(1, 2, 3)),
     neck=dict(in_channels=[128, 256, 512]),
 )

@@ -8,7 +8,7 @@ _base_ = [
 custom_imports = dict(imports=['mmblocks'])
 model = dict(
     backbone=dict(
-        type='mmblocks.SqueezeNet', version='1_1', out_indices=(2, 3), norm_cfg=dict(type='BN')
+        type='mmblocks.SqueezeNet', arch='1_1', out_indices=(2, 3), norm_cfg=dict(type='BN')
     ),
     neck=dict(in_channels=[256, 512]),
 )

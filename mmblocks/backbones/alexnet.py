@@ -11,7 +11,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
     Conv,
@@ -21,8 +20,9 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.layers.checks import check_arguments
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 @MODELS.register_module()
@@ -48,7 +48,7 @@ class AlexNet(BaseBackbone):
         with_cp: Recompute each group's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming.
         in_channels: Channels of the images.
-        dropout: Share of the values in front of the classifier's first two layers that are
+        drop_rate: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
@@ -82,7 +82,7 @@ class AlexNet(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_arguments(AlexNet, locals(), conv_cfg=SWAP)
@@ -92,13 +92,13 @@ class AlexNet(BaseBackbone):
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [without_classifier('torchvision')])
             return
         classifier = Sequential(
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(256 * 6 * 6, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
             nn.Linear(4096, num_classes),

@@ -11,7 +11,7 @@ from mmengine.model import Sequential as InitSequential
 from torch import Tensor, nn
 
 from mmblocks.backbones.freezable import FreezableModule
-from mmblocks.layers.checkpoint import checkpoint_block
+from mmblocks.utils.checkpoint import checkpoint_block
 
 
 class Group(NamedTuple):
@@ -23,13 +23,13 @@ class Group(NamedTuple):
             neighbouring modules make one block together.
         channels: Channels of the group's output.
         stride: Input pixels per output pixel, counted from the image.
-        tap: Whether ``out_indices`` counts the group. Stems mostly are not counted.
+        is_output: Whether ``out_indices`` counts the group. Stems mostly are not counted.
     """
 
     modules: dict[str, nn.Module]
     channels: int
     stride: int
-    tap: bool = True
+    is_output: bool = True
 
 
 class BaseBackbone(FreezableModule):
@@ -60,9 +60,9 @@ class BaseBackbone(FreezableModule):
         ...     def __init__(self, out_indices=(0, 1), **kwargs):
         ...         super().__init__(out_indices, **kwargs)
         ...         self.add_groups([
-        ...             Group({'stem': nn.Conv2d(3, 4, 3, 2, 1)}, channels=4, stride=2, tap=False),
-        ...             Group({'layer1': nn.Conv2d(4, 8, 3, 2, 1)}, channels=8, stride=4),
-        ...             Group({'layer2': nn.Conv2d(8, 16, 3, 2, 1)}, channels=16, stride=8),
+        ...             Group({'stem': nn.Conv2d(3, 4, 3, 2, 1)}, 4, 2, is_output=False),
+        ...             Group({'layer1': nn.Conv2d(4, 8, 3, 2, 1)}, 8, 4),
+        ...             Group({'layer2': nn.Conv2d(8, 16, 3, 2, 1)}, 16, 8),
         ...         ])
         >>> net = Tiny(frozen_stages=0)
         >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 32, 32))]
@@ -103,7 +103,7 @@ class BaseBackbone(FreezableModule):
                 get, in running order. They are no group: never frozen, never recomputed.
         """
         groups = list(groups if classifier else self._until_last_output(groups))
-        taps = [i for i, group in enumerate(groups) if group.tap]
+        taps = [i for i, group in enumerate(groups) if group.is_output]
         self.out_indices = self._resolve_out_indices(len(taps), needed=not classifier)
         every = len(groups)
         if not classifier:
@@ -130,12 +130,12 @@ class BaseBackbone(FreezableModule):
         groups = iter(groups)
         for group in groups:
             yield group
-            taps += group.tap
+            taps += group.is_output
             if last is not None and taps > last:
                 if self._is_stitched:
                     # Made without numbers, the next stage takes no memory and leaves chance alone.
                     with torch.device('meta'):
-                        self._is_cut = any(group.tap for group in groups)
+                        self._is_cut = any(group.is_output for group in groups)
                 return
 
     def _resolve_out_indices(self, num_taps: int, needed: bool) -> tuple[int, ...]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from mmblocks.weights.renaming import Layout, Rule
+from mmblocks.weights.key_mapping import KeyMapping, Rule
 
 
 def outputs_with_classifier(
     num_classes: int, out_indices: int | Sequence[int] | None, maps: int | Sequence[int]
 ) -> int | Sequence[int]:
-    """Gives the outputs of a net whose ``out_indices`` may be left out.
+    """Returns the outputs of a net whose ``out_indices`` may be left out.
 
     Args:
         num_classes: Classes of the classifier; -1 for a net without one.
@@ -40,7 +40,7 @@ def outputs_with_classifier(
 
 
 def pooled_linear(
-    name: str, in_channels: int, num_classes: int, dropout: float = 0.0
+    name: str, in_channels: int, num_classes: int, drop_rate: float = 0.0
 ) -> dict[str, nn.Module]:
     """Makes the usual classifier: the mean over the last map, then a linear layer.
 
@@ -48,7 +48,7 @@ def pooled_linear(
         name: What the linear layer is called.
         in_channels: Channels of the map.
         num_classes: Classes.
-        dropout: Share of the means that are zeroed in training.
+        drop_rate: Share of the means that are zeroed in training.
 
     Returns:
         The modules by name, in running order.
@@ -60,13 +60,13 @@ def pooled_linear(
     return {
         'avgpool': nn.AdaptiveAvgPool2d(1),
         'flatten': nn.Flatten(),
-        'dropout': nn.Dropout(dropout),
+        'dropout': nn.Dropout(drop_rate),
         name: nn.Linear(in_channels, num_classes),
     }
 
 
-def mmpretrain_classifier(rules: Iterable[Rule] = ()) -> Layout:
-    """Gives the layout of mmpretrain's classifiers, whose last layer stands beside the backbone.
+def mmpretrain_classifier(rules: Iterable[Rule] = ()) -> KeyMapping:
+    """Returns the mapping of mmpretrain's classifiers, whose last layer stands beside the backbone.
 
     For nets whose own classifier is one linear layer called ``classifier``, as the one of
     mmpretrain's ``LinearClsHead`` is called ``fc``.
@@ -75,7 +75,7 @@ def mmpretrain_classifier(rules: Iterable[Rule] = ()) -> Layout:
         rules: Those for the names within mmpretrain's backbone, where they are not ours.
     """
     inner = ((rf'backbone\.{pattern}', new) for pattern, new in rules)
-    return Layout(
+    return KeyMapping(
         'mmpretrain (ImageClassifier)',
         r'head\.fc\.',
         (*inner, (r'backbone\.', ''), (r'head\.fc\.', 'classifier.')),

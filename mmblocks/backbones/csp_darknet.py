@@ -10,12 +10,12 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.layers.checks import check_arguments, check_choice, is_count
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice, is_count
 from mmblocks.weights.published import Published
 
 

@@ -16,12 +16,12 @@ from mmblocks.backbones.classifier import (
     outputs_with_classifier,
     pooled_linear,
 )
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.layers.checks import check_arguments, is_count
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, is_count
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -125,7 +125,7 @@ class DenseNet(BaseBackbone):
             groups = list(groups)
             classifier = pooled_linear('classifier', groups[-1].channels, num_classes)
         self.add_groups(groups, classifier)
-        accept_layouts(self, _layouts(settings.depths, with_classifier=num_classes > 0))
+        register_key_mappings(self, _key_mappings(settings.depths, with_classifier=num_classes > 0))
 
     def _settings(self, arch: str | int | Mapping[str, Any]) -> _Arch:
         names = list(_Arch._fields)
@@ -172,7 +172,7 @@ class DenseNet(BaseBackbone):
             'features.act0': build_activation_layer(act_cfg),
             'features.pool0': nn.MaxPool2d(3, stride=2, padding=1),
         }
-        yield Group(stem, channels, 4, tap=False)
+        yield Group(stem, channels, 4, is_output=False)
         for i, depth in enumerate(settings.depths, 1):
             modules: dict[str, nn.Module] = {}
             if i > 1:
@@ -196,7 +196,7 @@ class DenseNet(BaseBackbone):
             yield Group(modules, channels, 2 ** (i + 1))
 
 
-def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]:
+def _key_mappings(depths: Sequence[int], with_classifier: bool) -> tuple[KeyMapping, ...]:
     dropped: tuple[Rule, ...] = () if with_classifier else ((r'classifier\.', None),)
     layer = r'features\.denseblock(\d+)\.denselayer(\d+)'
     old = rf'{layer}\.(norm|conv)\.([12])\.'
@@ -206,23 +206,23 @@ def _layouts(depths: Sequence[int], with_classifier: bool) -> tuple[Layout, ...]
     whole = (mmpretrain_classifier(theirs),) if with_classifier else ()
     return (
         *whole,
-        Layout(
+        KeyMapping(
             'timm (deep stem)',
             r'features\.conv1\.',
             refused='stem and strides are others there, so the outputs would differ',
         ),
-        Layout(
+        KeyMapping(
             'old torchvision',
             old,
             ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),
         ),
-        Layout('mmpretrain', r'stem\.0\.', (*theirs, no_classifier)),
-        Layout(
+        KeyMapping('mmpretrain', r'stem\.0\.', (*theirs, no_classifier)),
+        KeyMapping(
             'timm with features_only',
             r'features_conv0\.',
             ((r'features_', 'features.'), no_classifier),
         ),
-        Layout('torchvision', r'classifier\.', dropped),
+        KeyMapping('torchvision', r'classifier\.', dropped),
     )
 
 

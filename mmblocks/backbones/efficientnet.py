@@ -12,19 +12,19 @@ from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.efficientnet_layouts import (
-    efficientnet_layouts,
+from mmblocks.backbones.efficientnet_keys import (
+    efficientnet_key_mappings,
     efficientnet_published,
 )
-from mmblocks.backbones.mobilenet_layouts import BlockNames
-from mmblocks.layers.checks import check_arguments, is_number
+from mmblocks.backbones.mobilenet_keys import BlockNames
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.layers.make_divisible import make_divisible
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, is_number
+from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.weights.key_mapping import register_key_mappings
 
 # Of small values Swish lets half through, and so does a fresh squeeze-and-excitation: a larger gain
 # makes up for both, so that a signal reaches the end of a net that has them.
@@ -215,9 +215,9 @@ class EfficientNet(BaseBackbone):
         self.add_groups(groups, classifier)
         fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
         inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]
-        accept_layouts(
+        register_key_mappings(
             self,
-            efficientnet_layouts(
+            efficientnet_key_mappings(
                 inverted, fused, len(stages), blocks[-1].group + 1, with_classifier=num_classes > 0
             ),
         )
@@ -295,7 +295,7 @@ def _stride(block: _Block) -> int:
 def _blocks(
     stages: Sequence[_Stage], deepen_factor: float, drop_path_rate: float
 ) -> Iterator[_Block]:
-    """Gives every block in order; stages that keep the size stand in the group before them."""
+    """Returns every block in order; stages that keep the size stand in the group before them."""
     depths = [math.ceil(stage.depth * deepen_factor) for stage in stages]
     last = sum(depths) - 1
     group = position = place_in_group = 0

@@ -10,22 +10,22 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.ghost import GhostBottleneck
-from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import Layout, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 _CLASSIFIER = r'(conv_head|classifier)\.'
-_LAYOUTS = (
-    Layout(
+_KEY_MAPPINGS = (
+    KeyMapping(
         'GhostNetV2 or V3',
         r'blocks\.\d+\.\d+\.ghost1\.(short_conv|\w+_rpr_)',
         refused='its ghost modules have further branches, so the outputs would differ',
     ),
-    Layout('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
+    KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
 )
 
 
@@ -46,7 +46,7 @@ class GhostNet(BaseBackbone):
     last output are not built.
 
     Args:
-        width: Factor of all channel numbers; published are 0.5, 1.0 and 1.3.
+        widen_factor: Factor of all channel numbers; published are 0.5, 1.0 and 1.3.
         out_indices: Which of the groups 0 to 9 give an output. The default is the last group of
             each stride: 4, 8, 16 and 32.
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
@@ -63,7 +63,7 @@ class GhostNet(BaseBackbone):
 
     Example:
         >>> import torch
-        >>> net = GhostNet(width=0.5)
+        >>> net = GhostNet(widen_factor=0.5)
         >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
         [(1, 12, 16, 16), (1, 20, 8, 8), (1, 56, 4, 4), (1, 80, 2, 2)]
     """
@@ -94,7 +94,7 @@ class GhostNet(BaseBackbone):
 
     def __init__(
         self,
-        width: float = 1.0,
+        widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (2, 4, 6, 8),
         frozen_stages: int = -1,
         in_channels: int = 3,
@@ -109,19 +109,19 @@ class GhostNet(BaseBackbone):
         check_arguments(GhostNet, locals(), conv_cfg=SWAP)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        self.add_groups(self._groups(width, in_channels, conv_cfg, norm_cfg, act_cfg))
-        accept_layouts(self, _LAYOUTS)
+        self.add_groups(self._groups(widen_factor, in_channels, conv_cfg, norm_cfg, act_cfg))
+        register_key_mappings(self, _KEY_MAPPINGS)
 
     def _groups(
         self,
-        width: float,
+        widen_factor: float,
         in_channels: int,
         conv_cfg: dict | None,
         norm_cfg: dict,
         act_cfg: dict,
     ) -> Iterator[Group]:
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        channels = make_divisible(self.stem_channels * width, 4)
+        channels = make_divisible(self.stem_channels * widen_factor, 4)
         conv_stem = build_conv(
             conv_cfg, in_channels, channels, 3, stride=2, padding=1, bias=norm_cfg is None
         )
@@ -131,12 +131,12 @@ class GhostNet(BaseBackbone):
             'act1': build_activation_layer(act_cfg),
         }
         stride = 2
-        yield Group(stem, channels, stride, tap=False)
+        yield Group(stem, channels, stride, is_output=False)
         for i, stage in enumerate(self.stages):
             blocks = []
             for block in stage:
-                mid_channels = make_divisible(block.mid_channels * width, 4)
-                out_channels = make_divisible(block.out_channels * width, 4)
+                mid_channels = make_divisible(block.mid_channels * widen_factor, 4)
+                out_channels = make_divisible(block.out_channels * widen_factor, 4)
                 blocks.append(
                     GhostBottleneck(
                         channels,

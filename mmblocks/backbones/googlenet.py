@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.published import Published
-from mmblocks.weights.renaming import Layout, accept_layouts
 
 
 class _Block(NamedTuple):
@@ -80,8 +80,8 @@ class GoogLeNet(BaseBackbone):
         act_cfg: Activation behind every convolution; None for none.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
-        dropout: Share of the values in front of the classifier that are zeroed in training.
-        dropout_aux: The same for the auxiliary classifiers.
+        drop_rate: Share of the values in front of the classifier that are zeroed in training.
+        aux_drop_rate: The same for the auxiliary classifiers.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
 
@@ -131,8 +131,8 @@ class GoogLeNet(BaseBackbone):
         act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
-        dropout: float = 0.2,
-        dropout_aux: float = 0.7,
+        drop_rate: float = 0.2,
+        aux_drop_rate: float = 0.7,
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_arguments(GoogLeNet, locals(), conv_cfg=SWAP)
@@ -145,16 +145,16 @@ class GoogLeNet(BaseBackbone):
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [_without(r'(aux[12]|fc)\.')])
+            register_key_mappings(self, [_without(r'(aux[12]|fc)\.')])
             return
         groups = list(groups)
-        self.add_groups(groups, pooled_linear('fc', groups[-1].channels, num_classes, dropout))
+        self.add_groups(groups, pooled_linear('fc', groups[-1].channels, num_classes, drop_rate))
         if not aux_logits:
-            accept_layouts(self, [_without(r'aux[12]\.')])
+            register_key_mappings(self, [_without(r'aux[12]\.')])
             return
         for i, block in enumerate(self.blocks, len(groups) - len(self.blocks)):
             if block.auxiliary:
-                head = InceptionAux(groups[i].channels, num_classes, dropout_aux, **layers)
+                head = InceptionAux(groups[i].channels, num_classes, aux_drop_rate, **layers)
                 self.add_module(block.auxiliary, head)
                 self._auxiliary[i] = block.auxiliary
 
@@ -169,8 +169,8 @@ class GoogLeNet(BaseBackbone):
         yield Group(stem_end, 192, 4)
         channels, stride, num_pools = 192, 4, 1
         # A map is an output if a smaller one, or nothing, follows.
-        taps = [bool(following.pool_size) for following in self.blocks[1:]] + [True]
-        for block, tap in zip(self.blocks, taps, strict=True):
+        outputs = [bool(following.pool_size) for following in self.blocks[1:]] + [True]
+        for block, is_output in zip(self.blocks, outputs, strict=True):
             modules = {}
             if block.pool_size:
                 stride, num_pools = stride * 2, num_pools + 1
@@ -179,7 +179,7 @@ class GoogLeNet(BaseBackbone):
             inception = Inception(channels, *widths, **layers)
             modules[f'inception{block.name}'] = inception
             channels = inception.out_channels
-            yield Group(modules, channels, stride, tap)
+            yield Group(modules, channels, stride, is_output)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps and the logits.
@@ -208,5 +208,5 @@ def _pool(kernel_size: int) -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size, stride=2, ceil_mode=True)
 
 
-def _without(keys: str) -> Layout:
-    return Layout('torchvision', keys, ((keys, None),))
+def _without(keys: str) -> KeyMapping:
+    return KeyMapping('torchvision', keys, ((keys, None),))

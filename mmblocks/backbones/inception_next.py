@@ -12,13 +12,13 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.layers.checks import check_arguments, is_count, is_number
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, is_count, is_number
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -127,10 +127,10 @@ class InceptionNeXt(BaseBackbone):
         )
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, (_FEATURES_LAYOUT, _CLASSIFIER_LAYOUT))
+            register_key_mappings(self, (_FEATURES_KEYS, _CLASSIFIER_KEYS))
             return
         self.add_groups(groups, _classifier(settings.widths[-1], num_classes, drop_rate))
-        accept_layouts(self, (_FEATURES_LAYOUT,))
+        register_key_mappings(self, (_FEATURES_KEYS,))
 
     def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
         if not isinstance(arch, Mapping):
@@ -176,7 +176,7 @@ class InceptionNeXt(BaseBackbone):
             build_conv(conv_cfg, in_channels, channels, self.stem_stride, stride=self.stem_stride),
             build_norm(norm_cfg, channels)[1],
         )
-        yield Group({'stem': stem}, channels, self.stem_stride, tap=False)
+        yield Group({'stem': stem}, channels, self.stem_stride, is_output=False)
         # Blocks that are not built count as well: the rates do not depend on the outputs.
         num_before, last = 0, max(sum(settings.depths) - 1, 1)
         stages = zip(settings.depths, settings.widths, settings.mlp_ratios, strict=True)
@@ -234,9 +234,9 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
 
 
 _NO_CLASSIFIER: Rule = (r'head\.', None)
-_FEATURES_LAYOUT = Layout(
+_FEATURES_KEYS = KeyMapping(
     'timm with features_only',
     r'stem_0\.',
     ((r'stem_', 'stem.'), (r'stages_', 'stages.'), _NO_CLASSIFIER),
 )
-_CLASSIFIER_LAYOUT = Layout('timm', r'head\.', (_NO_CLASSIFIER,))
+_CLASSIFIER_KEYS = KeyMapping('timm', r'head\.', (_NO_CLASSIFIER,))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -20,8 +19,9 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.layers.checks import check_arguments
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 @MODELS.register_module()
@@ -90,7 +90,7 @@ class LeNet5(BaseBackbone):
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier('mmpretrain')])
+            register_key_mappings(self, [without_classifier('mmpretrain')])
             return
         classifier = Sequential(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, num_classes))
         self.add_groups(groups, {'flatten': nn.Flatten(), 'classifier': classifier})

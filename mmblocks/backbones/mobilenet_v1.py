@@ -11,16 +11,16 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_layouts import MOBILENET_V1_LAYOUTS
+from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
-from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -103,7 +103,7 @@ class MobileNetV1(BaseBackbone):
         strides = [s.stride if j == 0 else 1 for s in self.stages for j in range(s.num_blocks)]
         blocks = limit_strides(strides, output_stride)
         self.add_groups(self._groups(in_channels, blocks, head_conv, layers))
-        accept_layouts(self, MOBILENET_V1_LAYOUTS)
+        register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
 
     def _channels(self, base: int) -> int:
         return make_divisible(base * self.widen_factor, 8)
@@ -113,7 +113,7 @@ class MobileNetV1(BaseBackbone):
     ) -> Iterator[Group]:
         channels = self._channels(self.stem_channels)
         stem = _conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
-        yield Group(stem, channels, 2, tap=False)
+        yield Group(stem, channels, 2, is_output=False)
         remaining = iter(strides)
         for i, stage in enumerate(self.stages):
             out_channels = self._channels(stage.channels)

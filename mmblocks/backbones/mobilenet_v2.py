@@ -10,16 +10,16 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_layouts import BlockNames, mobilenet_v2_layouts
+from mmblocks.backbones.mobilenet_keys import BlockNames, mobilenet_v2_key_mappings
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.layers.checks import check_arguments
+from mmblocks.backbones.pretrained import resolve_init_cfg
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.layers.make_divisible import make_divisible
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -102,7 +102,7 @@ class MobileNetV2(BaseBackbone):
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_arguments(MobileNetV2, locals(), conv_cfg=SWAP)
-        init_cfg = given_init_cfg(init_cfg, pretrained)
+        init_cfg = resolve_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         ends_factor = 1.0 if fix_stem_head else widen_factor
@@ -115,7 +115,7 @@ class MobileNetV2(BaseBackbone):
         self.add_groups(
             self._groups(in_channels, stem_channels, stages, blocks, head_channels, layers)
         )
-        accept_layouts(self, mobilenet_v2_layouts(_block_names(stages)))
+        register_key_mappings(self, mobilenet_v2_key_mappings(_block_names(stages)))
 
     def _scaled_stages(
         self, widen_factor: float, deepen_factor: float, fix_first_last: bool
@@ -141,7 +141,7 @@ class MobileNetV2(BaseBackbone):
         layers: dict,
     ) -> Iterator[Group]:
         stem = ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers)
-        yield Group({'conv1': stem}, channels, 2, tap=False)
+        yield Group({'conv1': stem}, channels, 2, is_output=False)
         remaining = iter(strides)
         for i, stage in enumerate(stages):
             blocks = []

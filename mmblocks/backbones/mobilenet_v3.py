@@ -9,19 +9,19 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_layouts import (
+from mmblocks.backbones.mobilenet_keys import (
     MOBILENET_V3_PUBLISHED,
     BlockNames,
-    mobilenet_v3_layouts,
+    mobilenet_v3_key_mappings,
 )
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.layers.make_divisible import make_divisible
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 class _Block(NamedTuple):
@@ -182,7 +182,7 @@ class MobileNetV3(BaseBackbone):
                 dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
             )
         )
-        accept_layouts(self, mobilenet_v3_layouts(_block_names(stages), len(stages)))
+        register_key_mappings(self, mobilenet_v3_key_mappings(_block_names(stages), len(stages)))
 
     def _groups(
         self,
@@ -217,7 +217,7 @@ class MobileNetV3(BaseBackbone):
 
 
 def _last_of_each_stride(strides: Sequence[int]) -> tuple[int, ...]:
-    """Gives the four coarsest of the groups that a stride, or nothing, follows."""
+    """Returns the four coarsest of the groups that a stride, or nothing, follows."""
     lasts = [i for i, following in enumerate(strides) if following > 1]
     return (*lasts[-3:], len(strides) + 1)
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
     Conv,
@@ -21,8 +20,9 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.layers.checks import check_arguments, check_choice
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.weights.key_mapping import register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
 _AVERAGE = Pool(3, ceil_mode=True, average=True)
@@ -59,7 +59,7 @@ class NIN(BaseBackbone):
         with_cp: Recompute each group's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming.
         in_channels: Channels of the images.
-        dropout: Share of the values in front of the last mlpconv layers that a net with
+        drop_rate: Share of the values in front of the last mlpconv layers that a net with
             classifier zeroes in training.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
@@ -103,7 +103,7 @@ class NIN(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
@@ -113,12 +113,12 @@ class NIN(BaseBackbone):
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.arch = arch
-        cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, dropout if num_classes > 0 else 0.0)
+        cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, drop_rate if num_classes > 0 else 0.0)
         groups = list(plain_groups(stages, in_channels, cfgs))
         number = sum(len(group.modules) for group in groups)
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier('Caffe', rf'features\.{number}\.')])
+            register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
             return
         self.add_groups(
             groups,

@@ -11,7 +11,7 @@ from torch import nn
 from mmblocks.backbones.base import Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import Layout
+from mmblocks.weights.key_mapping import KeyMapping
 
 # Weights by what comes in: without norms nothing else keeps the signal's size.
 PLAIN_INIT_CFG = [
@@ -27,13 +27,13 @@ class LayerCfgs(NamedTuple):
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm behind every convolution; None for none.
         act_cfg: Activation behind every convolution.
-        dropout: Share of the values that a dropout of the table zeroes in training.
+        drop_rate: Share of the values that a dropout of the table zeroes in training.
     """
 
     conv_cfg: dict | None
     norm_cfg: dict | None
     act_cfg: dict
-    dropout: float = 0.0
+    drop_rate: float = 0.0
 
 
 class Layer(Protocol):
@@ -48,7 +48,7 @@ class Layer(Protocol):
     stride: int
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
-        """Gives the modules, each of which gets a number of its own."""
+        """Returns the modules, each of which gets a number of its own."""
 
 
 class Conv(NamedTuple):
@@ -61,7 +61,7 @@ class Conv(NamedTuple):
     dilation: int = 1
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
-        """Gives two modules, or three with a norm."""
+        """Returns two modules, or three with a norm."""
         modules = [
             build_conv(
                 cfgs.conv_cfg,
@@ -93,7 +93,7 @@ class Pool(NamedTuple):
     channels = 0
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
-        """Gives the pooling."""
+        """Returns the pooling."""
         pooling = nn.AvgPool2d if self.average else nn.MaxPool2d
         return [pooling(self.kernel_size, self.stride, ceil_mode=self.ceil_mode)]
 
@@ -105,8 +105,8 @@ class Dropout(NamedTuple):
     stride = 1
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
-        """Gives the dropout."""
-        return [nn.Dropout(cfgs.dropout) if cfgs.dropout else nn.Identity()]
+        """Returns the dropout."""
+        return [nn.Dropout(cfgs.drop_rate) if cfgs.drop_rate else nn.Identity()]
 
 
 def plain_groups(
@@ -133,7 +133,7 @@ def plain_groups(
         ['features.2', 'features.3', 'features.4'] 16 2
     """
     channels, stride, number = in_channels, 1, 0
-    yield Group({}, channels, stride, tap=False)
+    yield Group({}, channels, stride, is_output=False)
     for stage in stages:
         modules: dict[str, nn.Module] = {}
         for layer in stage:
@@ -144,11 +144,11 @@ def plain_groups(
         yield Group(modules, channels, stride)
 
 
-def without_classifier(library: str, keys: str = r'classifier\.') -> Layout:
-    """Gives the layout of weights whose classifier a net without one leaves out.
+def without_classifier(library: str, keys: str = r'classifier\.') -> KeyMapping:
+    """Returns the mapping of weights whose classifier a net without one leaves out.
 
     Args:
-        library: Whose layout it is.
+        library: Whose mapping it is.
         keys: Regular expression of the classifier's keys.
     """
-    return Layout(library, keys, ((keys, None),))
+    return KeyMapping(library, keys, ((keys, None),))

@@ -13,13 +13,13 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -133,7 +133,7 @@ class PreActSEResNet(BaseBackbone):
             groups = list(groups)
             classifier = _classifier(groups[-1].channels, num_classes, drop_rate)
         self.add_groups(groups, classifier)
-        accept_layouts(self, _layouts(with_classifier=num_classes > 0))
+        register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
 
     def _groups(
         self,
@@ -160,7 +160,7 @@ class PreActSEResNet(BaseBackbone):
         }
         if stem.max_pool:
             modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
-        yield Group(modules, channels, strides[0].total, tap=False)
+        yield Group(modules, channels, strides[0].total, is_output=False)
         for i, num_blocks in enumerate(stage_blocks):
             first, rest = strides[2 * i : 2 * i + 2]
             planes = base_channels * 2**i
@@ -196,19 +196,19 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     return {'head': Sequential(head, init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))}
 
 
-def _layouts(with_classifier: bool) -> tuple[Layout, ...]:
+def _key_mappings(with_classifier: bool) -> tuple[KeyMapping, ...]:
     dropped: tuple[Rule, ...] = () if with_classifier else ((r'head\.', None),)
     return (
-        Layout(
+        KeyMapping(
             'timm with another stem',
             r'stem[._](conv1|norm)',
             refused='the stem is another one there, so the outputs would differ',
         ),
-        Layout(
+        KeyMapping(
             'timm with features_only',
             r'stem_conv\.',
             # It has neither the last norm nor a classifier; so they are not written.
             ((r'stem_', 'stem.'), (r'stages_', 'stages.'), (r'(norm|head)\.', None)),
         ),
-        Layout('timm', r'head\.', dropped),
+        KeyMapping('timm', r'head\.', dropped),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 
 
-def given_init_cfg(
+def resolve_init_cfg(
     init_cfg: dict | list[dict] | None, pretrained: str | None
 ) -> dict | list[dict] | None:
-    """Gives the initialisation config that either of the two arguments asks for.
+    """Returns the initialisation config that either of the two arguments asks for.
 
     Args:
         init_cfg: MMEngine's initialisation config.
@@ -22,7 +22,7 @@ def given_init_cfg(
         ValueError: Both are given.
 
     Example:
-        >>> given_init_cfg(dict(type='Kaiming', layer='Conv2d'), None)
+        >>> resolve_init_cfg(dict(type='Kaiming', layer='Conv2d'), None)
         {'type': 'Kaiming', 'layer': 'Conv2d'}
     """
     if pretrained is None:

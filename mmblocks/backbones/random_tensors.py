@@ -52,13 +52,13 @@ class RandomTensors:
 
 
 def _is_trained(name: str, changed: set[str]) -> bool:
-    """Tells whether a norm was trained, which writes its statistics uncounted, or not at all."""
+    """Returns whether a norm was trained, which writes its statistics uncounted, or not at all."""
     norm, _, leaf = name.rpartition('.')
     return leaf in _STATISTICS and not changed.isdisjoint((f'{norm}.weight', f'{norm}.{_COUNTER}'))
 
 
 def _states(net: nn.Module) -> dict[str, _State]:
-    """Gives of each tensor what changes when it is replaced or written to."""
+    """Returns of each tensor what changes when it is replaced or written to."""
     return {
         name: (id(value), -1 if value.is_inference() else value._version)
         for name, value in net.state_dict(keep_vars=True).items()

@@ -11,10 +11,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.backbones.pretrained import given_init_cfg
-from mmblocks.backbones.resnet_layouts import resnet_layouts, resnet_published
-from mmblocks.layers.checks import (
+from mmblocks.backbones.pretrained import resolve_init_cfg
+from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
+from mmblocks.layers.conv import build_conv
+from mmblocks.layers.norm import build_norm
+from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import (
     COUNT,
     Accepted,
     check,
@@ -24,10 +27,7 @@ from mmblocks.layers.checks import (
     is_layer_cfg,
     is_list_of,
 )
-from mmblocks.layers.conv import build_conv
-from mmblocks.layers.norm import build_norm
-from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.weights.key_mapping import register_key_mappings
 
 # 0 and 1 as well.
 _BOOL = Accepted(lambda value: value in (False, True), 'True or False')
@@ -139,7 +139,7 @@ class ResNet(BaseBackbone):
         check_choice('style', style, ('pytorch', 'caffe'))
         check_arguments(ResNet, locals(), conv_cfg=SWAP)
         own_init = init_cfg is None and pretrained is None
-        init_cfg = given_init_cfg(init_cfg, pretrained)
+        init_cfg = resolve_init_cfg(init_cfg, pretrained)
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         self.depth = depth
@@ -180,14 +180,16 @@ class ResNet(BaseBackbone):
             )
         )
         own_options = self.block_options(base_channels)
-        accept_layouts(self, resnet_layouts(strides, avg_down, with_se='se_ratio' in own_options))
+        register_key_mappings(
+            self, resnet_key_mappings(strides, avg_down, with_se='se_ratio' in own_options)
+        )
         if base_channels == 64:
             self.published = resnet_published(
                 depth, deep_stem, avg_down, plain_blocks=not own_options
             )
 
     def block_options(self, planes: int) -> dict[str, Any]:
-        """Gives what a relative of ResNet passes to its blocks beyond ResNet's own options.
+        """Returns what a relative of ResNet passes to its blocks beyond ResNet's own options.
 
         Args:
             planes: Base channels of the stage.
@@ -205,7 +207,7 @@ class ResNet(BaseBackbone):
         drop_path_rates: Iterator[float],
     ) -> Iterator[Group]:
         stride = 4
-        yield Group(stem, channels, stride, tap=False)
+        yield Group(stem, channels, stride, is_output=False)
         for i, stage in enumerate(stages):
             stage_args = dict(
                 block_args,

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.resnet import ResNet
-from mmblocks.layers.checks import check_arguments, shown
+from mmblocks.utils.checks import check_arguments, shown
 
 
 def _with_fixed(cls: type, options: dict[str, Any], **fixed: bool) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class ResNeXt(ResNet):
         super().__init__(depth, **kwargs)
 
     def block_options(self, planes: int) -> dict[str, Any]:
-        """Gives groups and inner width of the stage's blocks."""
+        """Returns groups and inner width of the stage's blocks."""
         if self.groups == 1:
             return {}
         width_per_group = planes * self.base_width // self.base_channels
@@ -142,5 +142,5 @@ class SEResNet(ResNet):
         super().__init__(depth, **kwargs)
 
     def block_options(self, planes: int) -> dict[str, Any]:
-        """Gives the blocks' squeeze ratio."""
+        """Returns the blocks' squeeze ratio."""
         return dict(se_ratio=self.se_ratio)

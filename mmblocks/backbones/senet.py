@@ -13,8 +13,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
@@ -23,7 +21,9 @@ from mmblocks.layers.senet_blocks import (
     SENetBlock,
     SENetBottleneck,
 )
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -75,21 +75,21 @@ class SENet(BaseBackbone):
 
     Example:
         >>> import torch
-        >>> net = SENet(18, frozen_stages=1)
+        >>> net = SENet('18', frozen_stages=1)
         >>> [tuple(x.shape) for x in net(torch.rand(1, 3, 64, 64))]
         [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
     """
 
-    arch_settings: ClassVar[dict[int | str, _Arch]] = {
-        18: _Arch(SENetBasicBlock, (2, 2, 2, 2)),
-        34: _Arch(SENetBasicBlock, (3, 4, 6, 3)),
-        50: _Arch(SENetBottleneck, (3, 4, 6, 3)),
-        101: _Arch(SENetBottleneck, (3, 4, 23, 3)),
-        152: _Arch(SENetBottleneck, (3, 8, 36, 3)),
+    arch_settings: ClassVar[dict[str, _Arch]] = {
+        '18': _Arch(SENetBasicBlock, (2, 2, 2, 2)),
+        '34': _Arch(SENetBasicBlock, (3, 4, 6, 3)),
+        '50': _Arch(SENetBottleneck, (3, 4, 6, 3)),
+        '101': _Arch(SENetBottleneck, (3, 4, 23, 3)),
+        '152': _Arch(SENetBottleneck, (3, 8, 36, 3)),
         '26_32x4d': _Arch(SENetBottleneck, (2, 2, 2, 2), 'pytorch', 32, 4),
         '50_32x4d': _Arch(SENetBottleneck, (3, 4, 6, 3), 'pytorch', 32, 4),
         '101_32x4d': _Arch(SENetBottleneck, (3, 4, 23, 3), 'pytorch', 32, 4),
-        154: _Arch(
+        '154': _Arch(
             SENet154Bottleneck,
             (3, 8, 36, 3),
             'pytorch',
@@ -102,7 +102,7 @@ class SENet(BaseBackbone):
 
     def __init__(
         self,
-        depth: int | str = 154,
+        arch: str | int = '154',
         in_channels: int = 3,
         base_channels: int = 64,
         se_ratio: int = 16,
@@ -118,27 +118,29 @@ class SENet(BaseBackbone):
         drop_rate: float = 0.2,
         plugins: Sequence[dict] | None = None,
     ) -> None:
-        check_choice('depth', depth, self.arch_settings)
+        check_choice('arch', str(arch), self.arch_settings)
         check_arguments(SENet, locals(), conv_cfg=SWAP)
-        arch = self.arch_settings[depth]
-        if arch.groups > 1 and arch.groups * base_channels % 64:
+        settings = self.arch_settings[str(arch)]
+        if settings.groups > 1 and settings.groups * base_channels % 64:
             raise ValueError(
                 f'base_channels={base_channels!r}: must leave a whole number of groups; with 64, '
-                f'depth={depth!r} has {arch.groups}'
+                f'arch={arch!r} has {settings.groups}'
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        self.depth = depth
+        self.arch = str(arch)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        groups = self._groups(in_channels, arch, base_channels, se_ratio, layers)
+        groups = self._groups(in_channels, settings, base_channels, se_ratio, layers)
         classifier = None
         if num_classes > 0:
             groups = list(groups)
             classifier = pooled_linear('last_linear', groups[-1].channels, num_classes, drop_rate)
         self.add_groups(groups, classifier)
         dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
-        accept_layouts(self, (_OTHER_POOL, Layout('timm (legacy)', _CLASSIFIER, dropped)))
+        register_key_mappings(
+            self, (_OTHER_POOL, KeyMapping('timm (legacy)', _CLASSIFIER, dropped))
+        )
 
     @staticmethod
     def _groups(
@@ -149,7 +151,7 @@ class SENet(BaseBackbone):
             {'layer0': stem, 'pool0': nn.MaxPool2d(3, stride=2, ceil_mode=True)},
             channels,
             4,
-            tap=False,
+            is_output=False,
         )
         for i, num_blocks in enumerate(arch.stage_blocks):
             planes = base_channels * 2**i
@@ -212,7 +214,7 @@ def _downsample(
 
 
 _CLASSIFIER = r'last_linear\.'
-_OTHER_POOL = Layout(
+_OTHER_POOL = KeyMapping(
     "SEResNet or timm's seresnet",
     r'layer\d\.\d+\.(se|se_layer)\.',
     refused="the stem's max pool is another one there, so the outputs would differ; "

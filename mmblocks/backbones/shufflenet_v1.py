@@ -10,11 +10,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.shuffle_units import ShuffleUnit
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.make_divisible import make_divisible
 
 
 class _Widths(NamedTuple):
@@ -104,7 +104,7 @@ class ShuffleNetV1(BaseBackbone):
             'conv1': ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers),
             'maxpool': nn.MaxPool2d(3, stride=2, padding=1),
         }
-        yield Group(stem, channels, stride, tap=False)
+        yield Group(stem, channels, stride, is_output=False)
         for i, (num_blocks, width) in enumerate(zip(self.stage_blocks, widths.stages, strict=True)):
             # The stem is too narrow to be grouped.
             compress_groups = 1 if i == 0 else groups

@@ -10,15 +10,15 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
-from mmblocks.weights.renaming import Layout, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
-SHUFFLENET_V2_LAYOUTS = (
-    Layout(
+SHUFFLENET_V2_KEY_MAPPINGS = (
+    KeyMapping(
         'torchvision',
         r'stage2\.0\.branch1\.',
         (
@@ -113,7 +113,7 @@ class ShuffleNetV2(BaseBackbone):
         conv_cfg = self.stitch_with(conv_cfg, plugins)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_groups(self._groups(self.widths[widen_factor], in_channels, layers))
-        accept_layouts(self, SHUFFLENET_V2_LAYOUTS)
+        register_key_mappings(self, SHUFFLENET_V2_KEY_MAPPINGS)
 
     def _groups(
         self, widths: _Widths, in_channels: int, layers: dict[str, dict | None]
@@ -123,7 +123,7 @@ class ShuffleNetV2(BaseBackbone):
             'conv1': ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers),
             'maxpool': nn.MaxPool2d(3, stride=2, padding=1),
         }
-        yield Group(stem, channels, stride, tap=False)
+        yield Group(stem, channels, stride, is_output=False)
         for i, (num_blocks, width) in enumerate(zip(self.stage_blocks, widths.stages, strict=True)):
             first = ShuffleUnitV2(channels, width, stride=2, **layers)
             rest = (ShuffleUnitV2(width, width, **layers) for _ in range(num_blocks - 1))

@@ -11,7 +11,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     PLAIN_INIT_CFG,
     Conv,
@@ -21,9 +20,10 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.fire import FireModule
-from mmblocks.weights.renaming import accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import check_arguments
+from mmblocks.weights.key_mapping import register_key_mappings
 
 
 class _Fire(NamedTuple):
@@ -54,7 +54,7 @@ class SqueezeNet(BaseBackbone):
     may fall up to three pixels short of the image's size over the stride.
 
     Args:
-        version: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less; also
+        arch: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less; also
             '1.0' or '1.1', or as the number that a command line makes of it.
         num_classes: Classes of the classifier; -1 for none.
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
@@ -69,7 +69,7 @@ class SqueezeNet(BaseBackbone):
         with_cp: Recompute each group's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming.
         in_channels: Channels of the images.
-        dropout: Share of the values in front of the classifier that are zeroed in training.
+        drop_rate: Share of the values in front of the classifier that are zeroed in training.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
 
@@ -100,7 +100,7 @@ class SqueezeNet(BaseBackbone):
 
     def __init__(
         self,
-        version: str | float = '1_0',
+        arch: str | float = '1_0',
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
@@ -111,32 +111,32 @@ class SqueezeNet(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_arguments(SqueezeNet, locals(), conv_cfg=SWAP)
-        version = self._version_named(version)
+        arch = self._arch_named(arch)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
         super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
         conv_cfg = self.stitch_with(conv_cfg, plugins)
-        self.version = version
-        stages = self.arch_settings[version]
+        self.arch = arch
+        stages = self.arch_settings[arch]
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            accept_layouts(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [without_classifier('torchvision')])
             return
         classifier = Sequential(
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Conv2d(512, num_classes, 1),
             nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d(1),
         )
         self.add_groups(groups, {'classifier': classifier, 'flatten': nn.Flatten()})
 
-    def _version_named(self, version: str | float) -> str:
+    def _arch_named(self, arch: str | float) -> str:
         # To Python, and so on a command line, 1_1 is the number 11.
         for name in self.arch_settings:
-            if str(version) in (name, name.replace('_', ''), name.replace('_', '.')):
+            if str(arch) in (name, name.replace('_', ''), name.replace('_', '.')):
                 return name
-        raise ValueError(f'version={version!r}: must be one of {list(self.arch_settings)}')
+        raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmblocks.backbones.conv_swap import ConvSwap, as_swap, swap_convs
-from mmblocks.backbones.stitching import insert_plugins, plugin_positions
-from mmblocks.layers.checks import check
-from mmblocks.layers.plugins import BEHIND, BESIDE, PLUGINS
+from mmblocks.layers.positions import AFTER_BLOCK, PARALLEL
+from mmblocks.plugins.insert import insert_plugins, plugin_positions
+from mmblocks.plugins.parse import PLUGINS
+from mmblocks.plugins.replace_convs import ConvReplacement, parse_conv_replacement, replace_convs
+from mmblocks.utils.checks import check
 from mmblocks.weights.module import WeightedModule
 
 
@@ -28,7 +29,7 @@ class StitchableModule(WeightedModule):
 
     def __init__(self, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
-        self._swap: ConvSwap | None = None
+        self._swap: ConvReplacement | None = None
         self._plugins: tuple[dict, ...] = ()
         # The positions in the chain of the groups that are counted.
         self._stage_groups: tuple[int, ...] = ()
@@ -52,7 +53,7 @@ class StitchableModule(WeightedModule):
         Returns:
             What the net's convolutions are to be built with.
         """
-        self._swap = as_swap(conv_cfg)
+        self._swap = parse_conv_replacement(conv_cfg)
         check('plugins', plugins, PLUGINS, optional=True)
         self._plugins = tuple(plugins or ())
         return conv_cfg if self._swap is None else plain_cfg
@@ -71,7 +72,7 @@ class StitchableModule(WeightedModule):
         self._stage_groups = tuple(stages)
         names = [self._group_names[i] for i in stages]
         if self._swap is not None:
-            swap_convs(self, names, self._swap, cut)
+            replace_convs(self, names, self._swap, cut)
         if self._plugins:
             whole = insert_plugins(self, names, self._plugins, cut)
             self._group_plugins = {stages[i]: by_position for i, by_position in whole.items()}
@@ -84,10 +85,10 @@ class StitchableModule(WeightedModule):
     def _run_plugins(self, i: int, x: Tensor, out: Tensor) -> Tensor:
         """Runs the plugins of a group that has no blocks, from its input and its output."""
         plugins = self._group_plugins.get(i, {})
-        for name in plugins.get(BESIDE, ()):
+        for name in plugins.get(PARALLEL, ()):
             beside = self.get_submodule(name)(x).to(out.dtype)
             # Without padding, the group's map falls short of what its stride says.
             out = out + F.interpolate(beside, out.shape[2:], mode='bilinear')
-        for name in plugins.get(BEHIND, ()):
+        for name in plugins.get(AFTER_BLOCK, ()):
             out = self.get_submodule(name)(out)
         return out

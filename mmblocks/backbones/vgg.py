@@ -11,7 +11,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import outputs_with_classifier
-from mmblocks.backbones.conv_swap import SWAP
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -20,9 +19,10 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.layers.checks import COUNT, check_arguments, check_choice, check_per_stage
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
+from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 @MODELS.register_module()
@@ -58,7 +58,7 @@ class VGG(BaseBackbone):
             with 0.01 for the classifier.
         in_channels: Channels of the images.
         with_cp: Recompute each stage's activations in backward to save memory.
-        dropout: Share of the values behind the classifier's first two layers that are zeroed in
+        drop_rate: Share of the values behind the classifier's first two layers that are zeroed in
             training.
         plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
             README.
@@ -103,7 +103,7 @@ class VGG(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         with_cp: bool = False,
-        dropout: float = 0.5,
+        drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
@@ -128,24 +128,24 @@ class VGG(BaseBackbone):
         if num_classes < 0:
             self.add_groups(groups)
             drop: Rule = (r'(classifier|pre_logits|head)\.', None)
-            accept_layouts(
+            register_key_mappings(
                 self, [_mmpretrain((drop, *renamed)), without_classifier('torchvision', drop[0])]
             )
             return
         classifier = Sequential(
             nn.Linear(512 * 7 * 7, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(drop_rate),
             nn.Linear(4096, num_classes),
         )
         self.add_groups(
             groups,
             {'avgpool': nn.AdaptiveAvgPool2d(7), 'flatten': nn.Flatten(), 'classifier': classifier},
         )
-        accept_layouts(self, [_mmpretrain(renamed), _TIMM])
+        register_key_mappings(self, [_mmpretrain(renamed), _TIMM])
         for i in (0, 3):
             classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
 
@@ -159,12 +159,12 @@ class VGG(BaseBackbone):
             yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
 
 
-def _mmpretrain(rules: Sequence[Rule]) -> Layout:
-    return Layout('mmpretrain', r'features\.\d+\.conv\.', rules)
+def _mmpretrain(rules: Sequence[Rule]) -> KeyMapping:
+    return KeyMapping('mmpretrain', r'features\.\d+\.conv\.', rules)
 
 
 def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[Rule]:
-    """Gives the rules for mmpretrain's numbers, which count a convolution with all behind it."""
+    """Returns the rules for mmpretrain's numbers, which count a convolution with all behind it."""
     theirs = ours = 0
     norm, _ = build_norm(norm_cfg, VGG.stage_channels[0])
     for num_convs in stages:
@@ -176,7 +176,7 @@ def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[
         theirs, ours = theirs + 1, ours + 1
 
 
-_TIMM = Layout(
+_TIMM = KeyMapping(
     'timm',
     r'pre_logits\.',
     (

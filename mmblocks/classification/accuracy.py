@@ -39,7 +39,7 @@ class Top1Accuracy(BaseMetric):
         self.results += [sample['label'] == sample['pred_label'] for sample in data_samples]
 
     def compute_metrics(self, results: list[bool]) -> dict[str, float]:
-        """Gives ``top1``, in per cent.
+        """Returns ``top1``, in per cent.
 
         Args:
             results: Whether each picture's class was found.

@@ -53,7 +53,7 @@ class BackboneClassifier(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: Tensor | None = None, mode: str = 'tensor'
     ) -> dict[str, Tensor] | list[dict] | Tensor:
-        """Gives losses, predictions or logits.
+        """Returns losses, predictions or logits.
 
         Args:
             inputs: Pictures, (N, in_channels, H, W).

@@ -60,11 +60,11 @@ class HandwrittenDigits(Dataset):
         self.max_shift = max_shift
 
     def __len__(self) -> int:
-        """Gives the number of pictures."""
+        """Returns the number of pictures."""
         return len(self.images)
 
     def __getitem__(self, i: int) -> dict[str, Tensor | int]:
-        """Gives a picture, (1, size, size) from 0, paper, to 1, ink, and its digit."""
+        """Returns a picture, (1, size, size) from 0, paper, to 1, ink, and its digit."""
         image = self._moved(self.images[i])
         return dict(inputs=torch.from_numpy(image)[None], data_samples=self.labels[i])
 

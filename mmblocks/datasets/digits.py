@@ -33,7 +33,7 @@ class DigitsSettings:
         train_scenes: Number of training scenes.
         val_scenes: Number of validation scenes.
         digits: The digits that appear, each a class named by itself.
-        image_size: Side of a scene in pixels.
+        image_size: DetectorSummary of a scene in pixels.
         digit_size: Least and greatest longer side of a digit in pixels.
         digits_per_scene: Least and greatest number of digits in a scene.
         seed: Seed of everything random.

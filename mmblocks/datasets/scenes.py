@@ -42,7 +42,7 @@ def draw_scene(
         rng: Source of everything random; the same state gives the same scene.
         images: All handwritten samples, shape (N, 8, 8), values 0..1.
         samples: For each digit, the indices of the samples that may be drawn.
-        image_size: Side of the scene in pixels.
+        image_size: DetectorSummary of the scene in pixels.
         digit_size: Least and greatest longer side of a digit's ink in pixels.
         digits_per_scene: Least and greatest number of digits.
 

@@ -15,8 +15,8 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.autograd import Function
 
-from mmblocks.class_name import class_name
-from mmblocks.errors import UserError
+from mmblocks.utils.class_name import class_name
+from mmblocks.utils.errors import UserError
 
 __all__ = ['BF16OptimWrapper', 'check_optim_wrapper', 'turn_on_amp']
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmblocks.errors import UserError, did_you_mean
+from mmblocks.utils.errors import UserError, did_you_mean
 
 _SHOWN = 5  # so many names are shown
 

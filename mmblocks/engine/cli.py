@@ -13,8 +13,8 @@ from mmblocks.engine.config import load_config
 from mmblocks.engine.data import class_of
 from mmblocks.engine.launch import LAUNCHERS, end_process_group, end_workers
 from mmblocks.engine.runner import build_runner, prepare
-from mmblocks.errors import UserError, command, note, tool_parser, warn
-from mmblocks.key_values import KeyValues
+from mmblocks.utils.errors import UserError, command, note, tool_parser, warn
+from mmblocks.utils.key_values import KeyValues
 
 
 @command

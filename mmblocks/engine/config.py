@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmblocks.errors import UserError, did_you_mean, first_line, warn
+from mmblocks.utils.errors import UserError, did_you_mean, first_line, warn
 
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 # What Runner takes or looks up in the config by itself: new there, but no slip of the pen.

@@ -11,8 +11,8 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.engine.data import PARTS, class_of, classes_of, datasets, scope_of
-from mmblocks.errors import UserError
-from mmblocks.explain import unregistered
+from mmblocks.engine.explain import unregistered
+from mmblocks.utils.errors import UserError
 
 # Parts whose classes are not those of the dataset's boxes: proposals, pixels, identities, words.
 _OTHER_CLASSES = {
@@ -64,7 +64,7 @@ def check_channels(model: nn.Module) -> None:
 
 
 def _check_names(cfg: Config) -> None:
-    """Holds that there is what MMEngine looks up by itself, going on with None where it is not."""
+    """Checks that there is what MMEngine looks up by itself, going on with None where it is not."""
     optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer')
     with scope_of(cfg), OPTIMIZERS.switch_scope_and_registry(None) as registry:
         _check_name('optim_wrapper.optimizer', optimizer, registry)

@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, DefaultScope, Registry
 
 from mmblocks.engine.annotations import CocoUse, check_annotations, read_annotations
 from mmblocks.engine.launch import is_first_process
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 
 # What each task reads; the evaluators read annotations too.
 PARTS = {
@@ -103,7 +103,7 @@ def datasets(part: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def class_of(part: Mapping[str, Any], registry: Registry, cfg: Config) -> type | None:
-    """Gives the class that a part of a config names; None if no registry knows it.
+    """Returns the class that a part of a config names; None if no registry knows it.
 
     Args:
         part: The part, with a ``type``.
@@ -127,7 +127,7 @@ def scope_of(cfg: Config) -> AbstractContextManager:
 
 
 def classes_of(dataset: Mapping[str, Any], cfg: Config) -> tuple[str, ...] | None:
-    """Gives the names of a dataset's classes; None if they are not known before it is built.
+    """Returns the names of a dataset's classes; None if they are not known before it is built.
 
     Args:
         dataset: The config of the dataset.

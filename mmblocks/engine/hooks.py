@@ -8,13 +8,13 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from mmblocks.class_name import class_name
 from mmblocks.hooks import (
     CheckPreprocessingHook,
     EpochSeedHook,
     SafeCheckpointHook,
     StopOnDivergenceHook,
 )
+from mmblocks.utils.class_name import class_name
 
 _ADDED = (EpochSeedHook, CheckPreprocessingHook, StopOnDivergenceHook)
 _SAFE = f'mmblocks.{SafeCheckpointHook.__name__}'

@@ -18,8 +18,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from mmblocks.class_name import class_name
-from mmblocks.errors import UserError
+from mmblocks.utils.class_name import class_name
+from mmblocks.utils.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # What torch.distributed wants to know, and the variable in which each launcher says it.

@@ -12,8 +12,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.optim import Optimizer
 
-from mmblocks.class_name import class_name
-from mmblocks.errors import UserError, first_line, note, warn
+from mmblocks.utils.class_name import class_name
+from mmblocks.utils.errors import UserError, first_line, note, warn
 from mmblocks.weights.files import read_checkpoint
 
 # What MMEngine needs in a checkpoint to go on with the training that wrote it.

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmblocks.class_name import class_name
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
 from mmblocks.engine.consistency import check_channels, check_consistency
 from mmblocks.engine.data import check_data, check_work_dir
+from mmblocks.engine.explain import explain
 from mmblocks.engine.fit import load_weights
 from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
@@ -23,9 +23,9 @@ from mmblocks.engine.resume import (
     resume_latest,
     resume_seed,
 )
-from mmblocks.errors import UserError, warn
-from mmblocks.explain import explain
 from mmblocks.hooks import StopOnDivergenceHook
+from mmblocks.utils.class_name import class_name
+from mmblocks.utils.errors import UserError, warn
 from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
 
 Task = Literal['train', 'test']

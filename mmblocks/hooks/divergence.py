@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.report import listed
 
 _ADVICE = (

@@ -53,7 +53,7 @@ class CheckPreprocessingHook(Hook):
 
 
 def _given(module: nn.Module | None) -> tuple[int, Preprocessing | None]:
-    """Gives what a data preprocessor makes of BGR images, and how deep in wrappers it says so."""
+    """Returns what a data preprocessor makes of BGR images, and how deep in wrappers it says so."""
     steps = 0
     while module is not None and not isinstance(module, ImgDataPreprocessor):
         # A semi-supervised detector's is around the one that works.
@@ -70,7 +70,7 @@ def _given(module: nn.Module | None) -> tuple[int, Preprocessing | None]:
 
 
 def _sources(model: nn.Module) -> dict[str, Preprocessing]:
-    """Gives what is known about the sources of the backbones' weights."""
+    """Returns what is known about the sources of the backbones' weights."""
     known = {}
     for module in model.modules():
         if isinstance(module, BaseBackbone) and module.load_reports and _takes_rgb(module):

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.saving import remove_parts, whole_file
 
 _BACKEND = 'mmblocks.whole_files'

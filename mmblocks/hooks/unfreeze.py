@@ -55,7 +55,7 @@ class UnfreezeHook(Hook):
         self.by_epoch = by_epoch
 
     def frozen_stages_at(self, time: int) -> int | None:
-        """Gives what holds at an epoch (or iteration); None before the first entry."""
+        """Returns what holds at an epoch (or iteration); None before the first entry."""
         past = [value for start, value in self.schedule.items() if start <= time]
         return past[-1] if past else None
 

@@ -20,7 +20,6 @@ from mmblocks.layers.ghost import GhostBottleneck, GhostModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.layers.inception_dwconv import InceptionDWConv2d
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
@@ -34,6 +33,7 @@ from mmblocks.layers.senet_blocks import (
 )
 from mmblocks.layers.shuffle_units import ShuffleUnit, ShuffleUnitV2
 from mmblocks.layers.spp import SPPBottleneck
+from mmblocks.utils.make_divisible import make_divisible
 
 __all__ = [
     'AKConv',

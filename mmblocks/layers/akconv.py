@@ -12,9 +12,9 @@ from mmengine.registry import MODELS
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import PAIR, check, check_arguments, is_count
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.point_conv import convolve_points
+from mmblocks.utils.checks import PAIR, check, check_arguments, is_count
 
 
 @MODELS.register_module()

@@ -8,9 +8,9 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.make_divisible import make_divisible
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments
+from mmblocks.utils.checks import check_arguments
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:

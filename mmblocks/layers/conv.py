@@ -7,9 +7,9 @@ from typing import Any
 from mmcv.cnn import build_conv_layer
 from torch import nn
 
-from mmblocks.errors import first_line
-from mmblocks.layers.checks import shown
-from mmblocks.layers.lookup import find_layer
+from mmblocks.utils.checks import shown
+from mmblocks.utils.errors import first_line
+from mmblocks.utils.lookup import find_layer
 
 
 def build_conv(

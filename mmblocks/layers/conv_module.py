@@ -6,10 +6,10 @@ from typing import Any
 
 from mmcv import cnn
 
-from mmblocks.errors import first_line
-from mmblocks.layers.checks import shown
-from mmblocks.layers.lookup import find_layer
 from mmblocks.layers.norm import check_groups_of_norm
+from mmblocks.utils.checks import shown
+from mmblocks.utils.errors import first_line
+from mmblocks.utils.lookup import find_layer
 
 
 class ConvModule(cnn.ConvModule):

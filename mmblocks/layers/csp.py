@@ -11,9 +11,9 @@ from mmengine.model import BaseModule, ModuleList, Sequential
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import ODD, Accepted, check_arguments, is_list_of, share_of
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import ODD, Accepted, check_arguments, is_list_of, share_of
 
 _TWO_KERNELS = Accepted(
     lambda value: is_list_of(ODD.fits, value) and len(value) == 2, 'two odd ints of at least 1'

@@ -12,10 +12,10 @@ import torch
 from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import AUTO_FLAG, check
 from mmblocks.ops.deform_conv import deform_conv
 from mmblocks.ops.finder import runs_compiled_ops
 from mmblocks.ops.sampling import is_tracing
+from mmblocks.utils.checks import AUTO_FLAG, check
 
 BACKENDS = ('auto', 'mmcv', 'torch')
 
@@ -194,7 +194,7 @@ def _has_cuda_ops() -> bool:
 
 
 def check_int(name: str, value: int, least: int) -> int:
-    """Gives an argument back, or says by its name what is wrong with it."""
+    """Returns an argument back, or says by its name what is wrong with it."""
     if not _is_int(value, least):
         raise ValueError(f'{name}={value!r}: must be an int of at least {least}')
     return value

@@ -49,7 +49,7 @@ class DeformConv2d(DeformConvBase):
 
     @classmethod
     def as_conv(cls) -> type[DeformConv2d]:
-        """Gives the form that takes a map alone, which is what a config means in a net."""
+        """Returns the form that takes a map alone, which is what a config means in a net."""
         return cls if cls.own_maps else DeformConv2dPack
 
     def __init__(
@@ -146,7 +146,7 @@ class ModulatedDeformConv2d(DeformConvBase):
 
     @classmethod
     def as_conv(cls) -> type[ModulatedDeformConv2d]:
-        """Gives the form that takes a map alone, which is what a config means in a net."""
+        """Returns the form that takes a map alone, which is what a config means in a net."""
         return cls if cls.own_maps else ModulatedDeformConv2dPack
 
     def __init__(

@@ -10,11 +10,11 @@ from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.checkpoint import checkpoint_call
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checkpoint import checkpoint_call
+from mmblocks.utils.checks import check_arguments
 
 
 class DenseLayer(BaseModule):
@@ -72,7 +72,7 @@ class DenseLayer(BaseModule):
         self.dropout = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Gives the new maps alone."""
+        """Returns the new maps alone."""
         if self.memory_efficient:
             # Joining is part of what is recomputed: the joined maps of all layers together grow
             # with the square of their number.
@@ -124,7 +124,7 @@ class DenseBlock(BaseModule):
             self.add_module(f'denselayer{i + 1}', layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives the input and every layer's maps, joined."""
+        """Returns the input and every layer's maps, joined."""
         features = [x]
         for name, layer in self.named_children():
             if name.startswith('denselayer'):  # and not a plugin

@@ -8,10 +8,10 @@ from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import check_arguments
 
 
 class DepthwiseSeparableConv(BaseModule):

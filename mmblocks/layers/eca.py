@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import Accepted, check_arguments, is_number
+from mmblocks.utils.checks import Accepted, check_arguments, is_number
 
 
 @MODELS.register_module()

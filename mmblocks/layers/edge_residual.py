@@ -8,10 +8,10 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.utils.checks import check_arguments
 
 
 class EdgeResidual(BaseModule):

@@ -10,10 +10,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import check_arguments
 
 
 @MODELS.register_module()

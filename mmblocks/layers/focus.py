@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmblocks.layers.checks import COUNT, check_arguments
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.utils.checks import COUNT, check_arguments
 
 
 class Focus(BaseModule):

@@ -11,12 +11,12 @@ from mmengine.model import BaseModule, Sequential
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import FROM_ZERO, Accepted, check_arguments, is_count
 from mmblocks.layers.conv import build_conv
-from mmblocks.layers.make_divisible import make_divisible
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
+from mmblocks.utils.checks import FROM_ZERO, Accepted, check_arguments, is_count
+from mmblocks.utils.make_divisible import make_divisible
 
 
 @MODELS.register_module()
@@ -70,7 +70,7 @@ class GhostModule(BaseModule):
         self.cheap_operation = _conv_norm_act(primary, cheap, dw_size, 1, primary, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives the primary maps and behind them the cheap ones."""
+        """Returns the primary maps and behind them the cheap ones."""
         primary = self.primary_conv(x)
         out = torch.cat([primary, self.cheap_operation(primary)], dim=1)
         return out[:, : self.out_channels]

@@ -9,9 +9,9 @@ from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import COUNT, check_arguments
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import COUNT, check_arguments
 
 
 class Inception(BaseModule):
@@ -90,7 +90,7 @@ class InceptionAux(BaseModule):
     Args:
         in_channels: Input channels.
         num_classes: Number of classes.
-        dropout: Share of the hidden values that are zeroed in training, 0 to 1.
+        drop_rate: Share of the hidden values that are zeroed in training, 0 to 1.
         conv_cfg: Convolution layer; None for Conv2d.
         norm_cfg: Norm layer.
         act_cfg: Activation behind the convolution and the hidden linear layer; None for none.
@@ -113,7 +113,7 @@ class InceptionAux(BaseModule):
         self,
         in_channels: int,
         num_classes: int,
-        dropout: float = 0.7,
+        drop_rate: float = 0.7,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='BN', eps=0.001),
         act_cfg: dict | None = dict(type='ReLU'),
@@ -126,10 +126,10 @@ class InceptionAux(BaseModule):
         self.conv = ConvModule(in_channels, self.conv_channels, 1, **layers)
         self.fc1 = nn.Linear(self.conv_channels * self.pooled_size**2, self.hidden_channels)
         self.activate = nn.Identity() if act_cfg is None else build_activation_layer(act_cfg)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(drop_rate)
         self.fc2 = nn.Linear(self.hidden_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives the logits."""
+        """Returns the logits."""
         x = self.conv(self.pool(x)).flatten(1)
         return self.fc2(self.dropout(self.activate(self.fc1(x))))

@@ -7,8 +7,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
+from mmblocks.utils.checks import check_arguments
 
 
 @MODELS.register_module()

@@ -9,10 +9,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.utils.checks import check_arguments
 
 
 @MODELS.register_module()

@@ -11,11 +11,11 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments, share_of
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.inception_dwconv import InceptionDWConv2d
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import check_arguments, share_of
 
 
 class MetaNeXtBlock(BaseModule):

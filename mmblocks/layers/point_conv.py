@@ -92,7 +92,7 @@ def _by_rows(
 
 
 class _PixelGradient(torch.autograd.Function):
-    """Gives sums of weighted pixels as they are, and their gradient to the pixels.
+    """Returns sums of weighted pixels as they are, and their gradient to the pixels.
 
     The gradient is a sum of weighted rows too, gathered pixel by pixel; PyTorch's own scatters.
     """

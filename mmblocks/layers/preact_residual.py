@@ -10,12 +10,12 @@ from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule, Sequential
 from torch import Tensor
 
-from mmblocks.layers.checks import check_arguments
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.residual import ConvSpec
 from mmblocks.layers.se_layer import SEModule
+from mmblocks.utils.checks import check_arguments
 
 
 class PreActBlock(BaseModule):
@@ -95,7 +95,7 @@ class PreActBlock(BaseModule):
     def conv_specs(
         self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
     ) -> Sequence[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class PreActBasicBlock(PreActBlock):
     def conv_specs(
         self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
     ) -> Sequence[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         return (
             ConvSpec(3, inplanes, planes, stride, first_dilation),
             ConvSpec(3, planes, planes, 1, dilation),
@@ -159,7 +159,7 @@ class PreActBottleneck(PreActBlock):
     def conv_specs(
         self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
     ) -> Sequence[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         return (
             ConvSpec(1, inplanes, planes),
             ConvSpec(3, planes, planes, stride, first_dilation),

@@ -9,11 +9,11 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import LAYER, MODULE, check_arguments, check_choice
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.utils.checks import LAYER, MODULE, check_arguments, check_choice
 
 
 class ConvSpec(NamedTuple):
@@ -115,7 +115,7 @@ class ResidualBlock(BaseModule):
         width: int,
         groups: int,
     ) -> list[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class ResidualBlock(BaseModule):
         return self.relu(self.drop_path(out) + shortcut)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """Gives what is added to the shortcut."""
+        """Returns what is added to the shortcut."""
         out = x
         last = len(self._steps) - 1
         for i, (conv, norm, plugins) in enumerate(self._steps):
@@ -168,7 +168,7 @@ class BasicBlock(ResidualBlock):
         width: int,
         groups: int,
     ) -> list[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         return [
             ConvSpec(3, inplanes, planes, stride, dilation),
             ConvSpec(3, planes, planes, 1, 1, deformable=True),
@@ -203,7 +203,7 @@ class Bottleneck(ResidualBlock):
         width: int,
         groups: int,
     ) -> list[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         stride1, stride3 = (stride, 1) if style == 'caffe' else (1, stride)
         return [
             ConvSpec(1, inplanes, width, stride1),

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmblocks.layers.checks import PADDING, PAIR, check_arguments
+from mmblocks.utils.checks import PADDING, PAIR, check_arguments
 
 
 @MODELS.register_module()

@@ -10,7 +10,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import (
+from mmblocks.layers.conv_module import ConvModule
+from mmblocks.utils.checks import (
     ACTIVATION,
     AUTO_FLAG,
     Accepted,
@@ -19,8 +20,7 @@ from mmblocks.layers.checks import (
     is_layer_cfg,
     is_list_of,
 )
-from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.make_divisible import make_divisible
+from mmblocks.utils.make_divisible import make_divisible
 
 
 class SqueezeExcite(BaseModule):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import MODULE, check_arguments
 from mmblocks.layers.residual import BasicBlock, Bottleneck, ConvSpec, ResidualBlock
 from mmblocks.layers.se_layer import SEModule
+from mmblocks.utils.checks import MODULE, check_arguments
 
 
 class SENetBlock(ResidualBlock):
@@ -63,7 +63,7 @@ class SENetBlock(ResidualBlock):
         self.se_module = SEModule(planes * self.expansion, se_ratio)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """Gives what is added to the shortcut."""
+        """Returns what is added to the shortcut."""
         return self.se_module(super().convolve(x))
 
 
@@ -77,7 +77,7 @@ class SENetBasicBlock(SENetBlock, BasicBlock):
     """
 
     def convolve(self, x: Tensor) -> Tensor:
-        """Gives what is added to the shortcut."""
+        """Returns what is added to the shortcut."""
         return self.se_module(self.relu(ResidualBlock.convolve(self, x)))
 
 
@@ -109,7 +109,7 @@ class SENet154Bottleneck(SENetBottleneck):
         width: int,
         groups: int,
     ) -> list[ConvSpec]:
-        """Gives the block's convolutions, in order."""
+        """Returns the block's convolutions, in order."""
         first, second, last = super().conv_specs(
             inplanes, planes, stride, dilation, style, width, groups
         )

@@ -10,9 +10,9 @@ from mmengine.model import BaseModule, Sequential
 from torch import Tensor, nn
 
 from mmblocks.layers.channel_shuffle import channel_shuffle
-from mmblocks.layers.checks import check_arguments, check_choice
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.plugins import AROUND_BLOCK
+from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.utils.checks import check_arguments, check_choice
 
 
 class ShuffleUnit(BaseModule):

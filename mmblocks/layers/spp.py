@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmblocks.layers.checks import ODD, check_arguments, is_list_of, shown
 from mmblocks.layers.conv_module import ConvModule
+from mmblocks.utils.checks import ODD, check_arguments, is_list_of, shown
 
 
 def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ...]:
-    """Holds that pooling over the windows keeps the size of a map.
+    """Checks that pooling over the windows keeps the size of a map.
 
     Args:
         kernel_sizes: Windows in pixels.

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.errors import first_line
-from mmblocks.layers.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.layers.lookup import find_layer
 from mmblocks.necks.top_blocks import TopBlock
+from mmblocks.utils.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
+from mmblocks.utils.errors import first_line
+from mmblocks.utils.lookup import find_layer
+from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 from mmblocks.weights.module import WeightedModule
-from mmblocks.weights.renaming import Layout, Rule, accept_layouts
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
@@ -36,8 +36,8 @@ def _detectron2_rules(keys: Iterable[str]) -> list[Rule]:
     return rules
 
 
-FPN_LAYOUTS = (
-    Layout(
+FPN_KEY_MAPPINGS = (
+    KeyMapping(
         'torchvision',
         r'inner_blocks\.',
         (
@@ -49,7 +49,7 @@ FPN_LAYOUTS = (
             (r'extra_blocks\.', r'top_block.'),
         ),
     ),
-    Layout('detectron2', r'fpn_lateral\d+\.', _detectron2_rules),
+    KeyMapping('detectron2', r'fpn_lateral\d+\.', _detectron2_rules),
 )
 
 
@@ -164,7 +164,7 @@ class FPN(WeightedModule):
                     ConvModule(channels, out_channels, 3, stride=2, padding=1, **layers)
                 )
         self.top_block = self._build_top_block(top_block, num_extra)
-        accept_layouts(self, FPN_LAYOUTS)
+        register_key_mappings(self, FPN_KEY_MAPPINGS)
 
     def _check_num_outs(self, num_used: int, top_block: dict | None) -> int:
         num_extra = self.num_outs - num_used

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.checks import check_arguments, check_choice
+from mmblocks.utils.checks import check_arguments, check_choice
 
 
 class TopBlock(BaseModule):

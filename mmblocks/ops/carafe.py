@@ -14,7 +14,7 @@ def carafe(maps: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: 
     Args:
         maps: Feature maps, (N, C, H, W).
         kernels: (N, groups * kernel_size^2, H * scale, W * scale).
-        kernel_size: Side of the kernels in pixels, odd.
+        kernel_size: DetectorSummary of the kernels in pixels, odd.
         groups: Groups of channels that have kernels of their own.
         scale: Factor of the size.
 

@@ -61,7 +61,7 @@ class ExtLoader(Loader):
         self.compiled = compiled
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Gives the compiled ops, or None where an empty module is to be filled."""
+        """Returns the compiled ops, or None where an empty module is to be filled."""
         if self.compiled is None:
             print_log("mmcv.ops runs on mmblocks' PyTorch forms of its ops", logger='current')
             return None

@@ -39,7 +39,7 @@ def sigmoid_focal_loss(
 def sigmoid_focal_loss_backward(
     logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, alpha: float
 ) -> Tensor:
-    """Gives the gradient of each entry of :func:`sigmoid_focal_loss` for its own logit.
+    """Returns the gradient of each entry of :func:`sigmoid_focal_loss` for its own logit.
 
     Args:
         logits: As there.
@@ -87,7 +87,7 @@ def softmax_focal_loss(
 def softmax_focal_loss_backward(
     softmax: Tensor, target: Tensor, weight: Tensor | None, gamma: float, alpha: float
 ) -> Tensor:
-    """Gives the gradient of :func:`softmax_focal_loss` for the logits behind the probabilities.
+    """Returns the gradient of :func:`softmax_focal_loss` for the logits behind the probabilities.
 
     Args:
         softmax: As there.

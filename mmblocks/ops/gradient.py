@@ -11,7 +11,7 @@ from torch import Tensor
 def recomputed_gradients(
     function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gives the gradients of a function for its inputs, from that for its result.
+    """Returns the gradients of a function for its inputs, from that for its result.
 
     Args:
         function: Takes the inputs.

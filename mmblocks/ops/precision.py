@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Gives values in float64 if they are, else in float32: half precision sums up too coarsely.
+    """Returns values in float64 if they are, else in float32: half precision sums up too coarsely.
 
     Args:
         values: Of any floating dtype and shape.

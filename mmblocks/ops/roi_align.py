@@ -65,7 +65,7 @@ def average_backward(
     ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Gives the gradient of :func:`average` for the maps.
+    """Returns the gradient of :func:`average` for the maps.
 
     Args:
         grad: Gradient of its result, (R, C, bins per column, bins per row).
@@ -151,7 +151,7 @@ def maximum(
 def maximum_backward(
     grad: Tensor, shape: Sequence[int], rois: Tensor, y: Tensor, x: Tensor
 ) -> Tensor:
-    """Gives the gradient of :func:`maximum` for the maps.
+    """Returns the gradient of :func:`maximum` for the maps.
 
     Args:
         grad: Gradient of its values, (R, C, bins per column, bins per row).
@@ -205,7 +205,7 @@ def _bins(
 def sample_positions(
     rois: Tensor, size: Sequence[int], scale: float, ratio: int, aligned: bool
 ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
-    """Gives regions that have the same number of samples, with where these are.
+    """Returns regions that have the same number of samples, with where these are.
 
     Yields:
         Indices of the regions, (R,); rows in pixels, (R, bins per column, samples); columns.

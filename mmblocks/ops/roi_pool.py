@@ -54,7 +54,7 @@ def roi_pool(
 def roi_pool_backward(
     grad: Tensor, shape: tuple[int, int, int, int], rois: Tensor, places: Tensor
 ) -> Tensor:
-    """Gives the gradient of :func:`roi_pool` for the maps.
+    """Returns the gradient of :func:`roi_pool` for the maps.
 
     Args:
         grad: Gradient of its values, (R, C, bins per column, bins per row).

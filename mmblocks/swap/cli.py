@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmblocks.engine import UserError, command
-from mmblocks.errors import note, tool_parser, warn
-from mmblocks.key_values import KeyValues
+from mmblocks.utils.errors import note, tool_parser, warn
+from mmblocks.utils.key_values import KeyValues
 
 from .swap import swap_backbone
 

@@ -12,7 +12,7 @@ Keys = tuple[str | int, ...]
 _STRIDES = ('strides', 'featmap_strides', 'point_strides')
 
 
-class Inlet(NamedTuple):
+class NeckInput(NamedTuple):
     """The part of a detector that takes the backbone's maps.
 
     Attributes:
@@ -30,7 +30,7 @@ class Inlet(NamedTuple):
     backwards: bool = False
 
     def value(self, channels: Sequence[int]) -> int | list[int]:
-        """Gives what the argument must be for maps of these channels."""
+        """Returns what the argument must be for maps of these channels."""
         if self.single:
             return channels[-1]
         return list(reversed(channels)) if self.backwards else list(channels)
@@ -52,7 +52,7 @@ class Strides(NamedTuple):
     values: tuple[int, ...]
 
     def fit(self, maps: Sequence[int]) -> bool:
-        """Tells whether they are the strides of these maps, or of the first ones."""
+        """Returns whether they are the strides of these maps, or of the first ones."""
         return self.values == tuple(maps[: len(self.values)])
 
 
@@ -106,14 +106,14 @@ def find_detector(model: Mapping[str, Any], at: str | None = None) -> Keys:
 
 
 def necks(detector: Mapping[str, Any]) -> list[tuple[Keys, Mapping[str, Any]]]:
-    """Gives the necks of a detector, in running order, and where each stands."""
+    """Returns the necks of a detector, in running order, and where each stands."""
     neck = detector.get('neck')
     if isinstance(neck, (list, tuple)):
         return [(('neck', i), part) for i, part in enumerate(neck)]
     return [(('neck',), neck)] if neck else []
 
 
-def find_inlet(detector: Mapping[str, Any], channels: Sequence[int]) -> Inlet:
+def find_inlet(detector: Mapping[str, Any], channels: Sequence[int]) -> NeckInput:
     """Finds what takes the backbone's maps: the first neck, or without a neck the head.
 
     Args:
@@ -149,20 +149,20 @@ def find_inlet(detector: Mapping[str, Any], channels: Sequence[int]) -> Inlet:
     )
 
 
-def _inlets(path: Keys, part: Mapping[str, Any], is_neck: bool) -> Iterator[Inlet]:
-    """Gives the ways in which a part may take the backbone's maps."""
+def _inlets(path: Keys, part: Mapping[str, Any], is_neck: bool) -> Iterator[NeckInput]:
+    """Returns the ways in which a part may take the backbone's maps."""
     for key in ('in_channels', 'in_channel'):
         value = part.get(key)
         if isinstance(value, (list, tuple)):
-            yield Inlet(path, part, key)
-            yield Inlet(path, part, key, backwards=True)
+            yield NeckInput(path, part, key)
+            yield NeckInput(path, part, key, backwards=True)
         # In a head, one number may just as well be what a neck or another head gives it.
         elif isinstance(value, int) and is_neck:
-            yield Inlet(path, part, key, single=True)
+            yield NeckInput(path, part, key, single=True)
 
 
-def passed_on(inlet: Inlet, channels: Sequence[int]) -> list[int] | None:
-    """Gives what a neck gives for maps of other channels, where it passes its inputs on.
+def passed_on(inlet: NeckInput, channels: Sequence[int]) -> list[int] | None:
+    """Returns what a neck gives for maps of other channels, where it passes its inputs on.
 
     SSD's neck gives the backbone's maps as they are and further ones behind them.
 
@@ -194,7 +194,7 @@ def takers(detector: Mapping[str, Any], channels: Sequence[int]) -> list[str]:
 
 
 def head_strides(detector: Mapping[str, Any]) -> list[Strides]:
-    """Gives the strides that anchor generators, point generators and RoI extractors name."""
+    """Returns the strides that anchor generators, point generators and RoI extractors name."""
     found = []
     heads = {key: part for key, part in detector.items() if key not in ('backbone', 'neck')}
     for path, part in _walk(heads, ()):
@@ -213,7 +213,7 @@ def dotted(path: Sequence[str | int]) -> str:
 
 
 def type_name(part: Mapping[str, Any]) -> str:
-    """Gives the class that a config names."""
+    """Returns the class that a config names."""
     kind = part.get('type')
     return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 

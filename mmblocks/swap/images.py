@@ -69,7 +69,7 @@ class Images(NamedTuple):
         return ''
 
 
-def look_at_images(
+def compare_preprocessing(
     cfg: Mapping[str, Any], path: Keys, backbone: Mapping[str, Any], source: str
 ) -> Images:
     """Holds what a base makes of its images against what weights expect.
@@ -97,7 +97,7 @@ def look_at_images(
 
 
 def _unwrapped(model: Mapping[str, Any], path: Keys) -> tuple[Keys, Mapping[str, Any]]:
-    """Gives the keys to a part's data preprocessor, and its config, out of any wrapper."""
+    """Returns the keys to a part's data preprocessor, and its config, out of any wrapper."""
     for key in path:
         model = model[key]
     keys, part = (*path, _KEY), model.get(_KEY) or {}

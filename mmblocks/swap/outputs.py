@@ -10,16 +10,16 @@ from typing import Any
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.catalog import build_on_meta, list_backbones
+from mmblocks.describe.catalog import build_on_meta, list_backbones
 from mmblocks.engine import UserError
-from mmblocks.errors import did_you_mean, first_line
+from mmblocks.utils.errors import did_you_mean, first_line
 
 # What Python says when a class passes on an option that it also sets.
 _TWICE = re.compile(r"multiple values for keyword argument '(\w+)'")
 
 
 def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') -> None:
-    """Holds that there is a backbone of this name and that it takes these options.
+    """Checks that there is a backbone of this name and that it takes these options.
 
     Args:
         name: The backbone, without a prefix.
@@ -51,7 +51,7 @@ def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') 
 
 
 def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:
-    """Gives a backbone's config the ``out_indices`` whose maps have these strides.
+    """Returns a backbone's config the ``out_indices`` whose maps have these strides.
 
     Where the backbone's default outputs have them, they stay; for any other stride it is the last
     group that has it.
@@ -137,7 +137,7 @@ def _thawed(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Gives what a class can be built with, through the ``**kwargs`` of derived classes."""
+    """Returns what a class can be built with, through the ``**kwargs`` of derived classes."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if '__init__' not in vars(base):

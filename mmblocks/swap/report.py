@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmblocks.class_name import class_name
 from mmblocks.engine import UserError
-from mmblocks.errors import first_line
+from mmblocks.utils.class_name import class_name
+from mmblocks.utils.errors import first_line
 from mmblocks.weights.preprocessing import CAFFE
 
-from .detector import Inlet, dotted, head_strides, necks, type_name
+from .detector import NeckInput, dotted, head_strides, necks, type_name
 from .images import Images
 from .probe import Maps, probe
 from .text import inline
 
 
-class Side(NamedTuple):
+class DetectorSummary(NamedTuple):
     """A detector, before or after the swap.
 
     Attributes:
@@ -54,15 +54,15 @@ class Change(NamedTuple):
 
     base: str
     cfg: Mapping[str, Any]
-    old: Side
-    new: Side
-    inlet: Inlet
+    old: DetectorSummary
+    new: DetectorSummary
+    inlet: NeckInput
     inputs: Mapping[str, Any]
     heads: Mapping[str, Sequence[int]]
     images: Images
 
 
-def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
+def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> DetectorSummary:
     """Runs a picture through the backbone and the neck of a detector.
 
     Args:
@@ -81,8 +81,8 @@ def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> Side:
         ) from error
     backbone, *behind = found
     if error is not None:
-        return Side(detector, *backbone, None, first_line(error))
-    return Side(detector, *backbone, behind[-1].maps if behind else None)
+        return DetectorSummary(detector, *backbone, None, first_line(error))
+    return DetectorSummary(detector, *backbone, behind[-1].maps if behind else None)
 
 
 def report(change: Change) -> str:
@@ -150,7 +150,7 @@ def warnings(change: Change) -> list[str]:
     return found
 
 
-def _behind_neck(new: Side, changed: bool) -> list[str]:
+def _behind_neck(new: DetectorSummary, changed: bool) -> list[str]:
     if new.behind_neck is not None:
         return [f'gives {new.behind_neck}' + ', unchanged' * (not changed)]
     return [f'was not run, so what it gives is not checked: {new.neck_error}'] * bool(
@@ -166,7 +166,7 @@ def _changed_heads(change: Change) -> list[str]:
     ]
 
 
-def _heads(new: Side) -> list[str]:
+def _heads(new: DetectorSummary) -> list[str]:
     maps = new.behind_neck or new.maps
     lines = []
     for entry in head_strides(new.detector):
@@ -184,19 +184,19 @@ def _strides(old: tuple[int, ...], new: tuple[int, ...]) -> str:
     return f'{_listed(old)} -> {_listed(new)}; the neck did not use the others'
 
 
-def _frozen(side: Side) -> str:
+def _frozen(side: DetectorSummary) -> str:
     if not side.frozen:
         return 'nothing'
     stages = side.detector['backbone'].get('frozen_stages', -1)
     return f'{side.frozen:,} parameters' + (f' (frozen_stages={stages})' if stages >= 0 else '')
 
 
-def _weights(side: Side) -> str:
+def _weights(side: DetectorSummary) -> str:
     return weights_of(side.detector['backbone']) or 'none'
 
 
 def weights_of(backbone: Mapping[str, Any]) -> str:
-    """Gives the checkpoint that a backbone's config starts from, or an empty string."""
+    """Returns the checkpoint that a backbone's config starts from, or an empty string."""
     init_cfg = backbone.get('init_cfg') or []
     for entry in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
         if class_name(entry) in ('Pretrained', 'PretrainedInit'):

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 from mmblocks.engine import UserError, find_config, load_config
-from mmblocks.errors import first_line
+from mmblocks.utils.errors import first_line
 
 from . import detector as parts
-from .detector import Inlet
-from .images import Images, look_at_images
+from .detector import NeckInput
+from .images import Images, compare_preprocessing
 from .outputs import build, check_options, choose_outputs, explain_misfit
-from .report import Change, Side, measure, report, warnings, weights_of
+from .report import Change, DetectorSummary, measure, report, warnings, weights_of
 from .text import assignment
 
 
@@ -91,7 +91,7 @@ def swap_backbone(
     if passed_on := parts.passed_on(inlet, channels):
         heads = dict.fromkeys(parts.takers(old.detector, inlet.part['out_channels']), passed_on)
         inputs['out_channels'] = passed_on
-    images = look_at_images(cfg, path, backbone, weights_of(backbone))
+    images = compare_preprocessing(cfg, path, backbone, weights_of(backbone))
 
     overrides, expected = _changes(cfg, path, backbone, inlet, inputs, heads, images)
     comments = _comments(path, backbone, inlet, old.maps.strides[skipped:])
@@ -140,7 +140,7 @@ def _checked(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit(
-    backbone: dict[str, Any], strides: tuple[int, ...], inlet: Inlet
+    backbone: dict[str, Any], strides: tuple[int, ...], inlet: NeckInput
 ) -> tuple[dict[str, Any], int]:
     """Chooses the outputs, and how many of the inlet's first inputs are left out.
 
@@ -169,7 +169,7 @@ def _in_order(backbone: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moved_levels(part: Mapping[str, Any], skipped: int) -> dict[str, int]:
-    """Gives the level numbers of a neck whose first inputs are left out."""
+    """Returns the level numbers of a neck whose first inputs are left out."""
     if not skipped:
         return {}
     end = part.get('end_level', -1)
@@ -180,12 +180,12 @@ def _changes(
     cfg: dict[str, Any],
     path: parts.Keys,
     backbone: dict[str, Any],
-    inlet: Inlet,
+    inlet: NeckInput,
     inputs: dict[str, Any],
     heads: dict[str, list[int]],
     images: Images,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Gives what to write as ``model``, and the whole config that must come of it."""
+    """Returns what to write as ``model``, and the whole config that must come of it."""
     expected = copy.deepcopy(cfg)
     detector = _at(expected['model'], path)
     detector['backbone'] = backbone
@@ -222,7 +222,7 @@ def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
 
 
 def _comments(
-    path: parts.Keys, backbone: dict[str, Any], inlet: Inlet, strides: tuple[int, ...]
+    path: parts.Keys, backbone: dict[str, Any], inlet: NeckInput, strides: tuple[int, ...]
 ) -> dict[tuple[str, ...], str]:
     *first, last = map(str, strides)
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
@@ -236,7 +236,7 @@ def _comments(
 
 
 def _base_path(base: str, folder: Path | None = None) -> str:
-    """Gives what to write as ``_base_``: from a folder or, without one, from anywhere."""
+    """Returns what to write as ``_base_``: from a folder or, without one, from anywhere."""
     if '::' in base:
         return base
     path = find_config(base).resolve()
@@ -266,7 +266,7 @@ def _without_scopes(value: Any) -> Any:
 
 
 def _hold_that_heads_get_what_they_expect(
-    old: Side, new: Side, inlet: Inlet, channels: list[int] | None
+    old: DetectorSummary, new: DetectorSummary, inlet: NeckInput, channels: list[int] | None
 ) -> None:
     """Raises if there is another difference behind the neck than in channels that were written."""
     if old.behind_neck is None:

@@ -76,7 +76,7 @@ def _brackets(value: Any) -> tuple[str, str]:
 
 
 def _entries(value: Any) -> list[tuple[str, str, Any]]:
-    """Gives key, beginning and value of each entry."""
+    """Returns key, beginning and value of each entry."""
     if not isinstance(value, Mapping):
         return [('', '', inner) for inner in value]
     if _has_names(value):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmblocks.errors import UserError, first_line
+from mmblocks.utils.errors import UserError, first_line
 from mmblocks.weights.numpy_pickles import STAND_INS, PlainArray, PlainDtype
 
 # The opcodes that numbers, text, lists, tuples, dicts and calls are written with. Objects of
@@ -84,7 +84,7 @@ class _ArrayUnpickler(pickle._Unpickler):
         }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Gives what stands for something of numpy, and refuses all else by its name."""
+        """Returns what stands for something of numpy, and refuses all else by its name."""
         full = f'{module}.{name}'
         if full.startswith('torch.'):
             raise _RefusedError(

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from mmblocks.errors import UserError, did_you_mean
+from mmblocks.utils.errors import UserError, did_you_mean
 from mmblocks.weights.files import read_checkpoint, weights
 from mmblocks.weights.inverting import CannotBeWritten, invert_keys
+from mmblocks.weights.key_mapping import KeyMapping, rename_keys
 from mmblocks.weights.loading import fit_weights
-from mmblocks.weights.renaming import Layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed
 
 OURS = 'mmblocks'
@@ -47,7 +47,7 @@ class Conversion(NamedTuple):
         return '\n'.join(
             [
                 f'{report.module} from {report.source}',
-                f'  names      {report.layout or OURS}{under} -> {self.target}',
+                f'  names      {report.mapping or OURS}{under} -> {self.target}',
                 f'  tensors    {len(self.state_dict)} written'
                 + (f', {report.others} of other parts left out' if report.others else ''),
                 *(f'  {len(names)} {what}: {listed(names)}' for what, names in lines if names),
@@ -63,13 +63,13 @@ def convert_weights(
     prefix: str | None = None,
     allow_nonfinite: bool = False,
 ) -> Conversion:
-    """Reads weights of a net in any layout that it loads, and names them as another one does.
+    """Reads weights of a net in any mapping that it loads, and names them as another one does.
 
     Args:
         module: The net, all of it; also on the meta device. Its own weights may change.
         source: As :func:`load_pretrained`'s ``checkpoint``.
-        to: ``'mmblocks'``, one of ``libraries``, or the full name of a layout of theirs.
-        libraries: Libraries that have this net. One that no layout of the net is for has our
+        to: ``'mmblocks'``, one of ``libraries``, or the full name of a mapping of theirs.
+        libraries: Libraries that have this net. One that no mapping of the net is for has our
             names.
         prefix: What the names of the net's weights begin with in the source; default: found.
         allow_nonfinite: Whether NaN and infinity are taken over with a warning.
@@ -79,7 +79,7 @@ def convert_weights(
 
     Raises:
         UserError: The source cannot be read or is not of this net, or the net cannot be written
-            in this layout.
+            in this mapping.
 
     Example:
         >>> import tempfile, torch
@@ -90,15 +90,15 @@ def convert_weights(
         >>> list(conversion.state_dict)[:2]
         ['stem.conv1.weight', 'stem.conv1.norm.weight']
     """
-    layouts = getattr(module, 'accepted_layouts', ())
+    mappings = getattr(module, 'key_mappings', ())
     # Before the source is read, which can be large and far away.
-    _check_target(to, layouts, libraries, type(module).__name__)
+    _check_target(to, mappings, libraries, type(module).__name__)
     whole = weights(read_checkpoint(source), source)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
         try:
             fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
-        except ValueError as error:  # weights of a layout that is refused
+        except ValueError as error:  # weights of a mapping that is refused
             raise UserError(f'{source}: {error}') from error
     report = fitted.report
     if report.mismatched:
@@ -108,14 +108,14 @@ def convert_weights(
             f'in {report.module} with these options: {name} is {given} there and {wanted} here'
         )
     # Loading adds counters to files that have none.
-    renamed = rename_keys(fitted.names, layouts)
+    renamed = rename_keys(fitted.names, mappings)
     given = {renamed.get(name, name) for name in fitted.names}
     state = {
         key: fitted.state[key]
         for key in module.state_dict()
         if key in fitted.state and (key in given or not key.endswith('num_batches_tracked'))
     }
-    named = named_as(state, to, layouts, libraries, type(module).__name__)
+    named = named_as(state, to, mappings, libraries, type(module).__name__)
     return Conversion(
         named.state_dict,
         to,
@@ -140,35 +140,35 @@ class Named(NamedTuple):
 def named_as(
     state_dict: Mapping[str, Tensor],
     to: str,
-    layouts: Sequence[Layout],
+    mappings: Sequence[KeyMapping],
     libraries: Collection[str],
     net: str,
 ) -> Named:
-    """Gives a state dict of ours the names, and where they differ the sizes, of another layout.
+    """Returns a state dict of ours the names, and where they differ the sizes, of another mapping.
 
     Args:
         state_dict: Our names and tensors.
         to: As :func:`convert_weights`'s.
-        layouts: The layouts that the net accepts.
+        mappings: The mappings that the net accepts.
         libraries: As :func:`convert_weights`'s.
         net: The net's name, for the errors.
 
     Raises:
-        UserError: The net cannot be written in this layout.
+        UserError: The net cannot be written in this mapping.
     """
-    _check_target(to, layouts, libraries, net)
+    _check_target(to, mappings, libraries, net)
     reasons = []
     keys = list(state_dict)
-    for layout in _layouts_of(to, layouts):
+    for mapping in _mappings_of(to, mappings):
         try:
-            names = invert_keys(keys, layout, layouts)
+            names = invert_keys(keys, mapping, mappings)
         except CannotBeWritten as error:
             reasons.append(str(error))
             continue
-        return _renamed(state_dict, names, layout.shapes)
+        return _renamed(state_dict, names, mapping.shapes)
     if reasons:
         raise UserError(f'--to {to}: {"; ".join(reasons)}')
-    if to != OURS and rename_keys(keys, layouts):
+    if to != OURS and rename_keys(keys, mappings):
         raise UserError(f'--to {to}: these names would be taken for those of another library')
     return Named(dict(state_dict), ())
 
@@ -186,31 +186,33 @@ def _renamed(
     return Named(renamed, tuple(key for key, new in names.items() if new is None))
 
 
-def targets(layouts: Iterable[Layout], libraries: Collection[str]) -> list[str]:
+def targets(mappings: Iterable[KeyMapping], libraries: Collection[str]) -> list[str]:
     """Lists what weights of a net can be converted to.
 
     Args:
-        layouts: The layouts that the net accepts.
+        mappings: The mappings that the net accepts.
         libraries: Libraries that have this net.
 
     Example:
-        >>> targets([Layout('old timm', 'x'), Layout('timm (deep stem)', 'x')], ['timm'])
+        >>> targets([KeyMapping('old timm', 'x'), KeyMapping('timm (deep stem)', 'x')], ['timm'])
         ['mmblocks', 'timm', 'old timm']
     """
     others = (
-        layout.name
-        for layout in layouts
-        if not layout.refused and '(' not in layout.name and _is_of(layout, libraries)
+        mapping.name
+        for mapping in mappings
+        if not mapping.refused and '(' not in mapping.name and _is_of(mapping, libraries)
     )
     return list(dict.fromkeys([OURS, *libraries, *others]))
 
 
-def _is_of(layout: Layout, libraries: Collection[str]) -> bool:
-    return not set(layout.name.split()).isdisjoint(libraries)
+def _is_of(mapping: KeyMapping, libraries: Collection[str]) -> bool:
+    return not set(mapping.name.split()).isdisjoint(libraries)
 
 
-def _check_target(to: str, layouts: Sequence[Layout], libraries: Collection[str], net: str) -> None:
-    known = targets(layouts, libraries)
+def _check_target(
+    to: str, mappings: Sequence[KeyMapping], libraries: Collection[str], net: str
+) -> None:
+    known = targets(mappings, libraries)
     if to not in known:
         raise UserError(
             f'--to {to}: {net} with these options can be written for {", ".join(known)}'
@@ -218,10 +220,10 @@ def _check_target(to: str, layouts: Sequence[Layout], libraries: Collection[str]
         )
 
 
-def _layouts_of(to: str, layouts: Iterable[Layout]) -> list[Layout]:
-    """Gives the layouts of a library, of which a net's names are of one at most."""
+def _mappings_of(to: str, mappings: Iterable[KeyMapping]) -> list[KeyMapping]:
+    """Returns the mappings of a library, of which a net's names are of one at most."""
     return [
-        layout
-        for layout in layouts
-        if not layout.refused and (layout.name == to or layout.name.startswith(f'{to} ('))
+        mapping
+        for mapping in mappings
+        if not mapping.refused and (mapping.name == to or mapping.name.startswith(f'{to} ('))
     ]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.utils.errors import UserError, did_you_mean, first_line
 
 # How torch's restricted unpickler says that a file asks for something that is not allowed.
 _REFUSED = re.compile(

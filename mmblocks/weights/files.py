@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.array_pickles import read_array_pickle
 from mmblocks.weights.explaining import check_file, explained
 from mmblocks.weights.formats import (

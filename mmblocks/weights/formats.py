@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.training_state import tensors_in
 
 # With a letter, since other digits at this place are a day, a time or a step.
@@ -136,7 +136,7 @@ def warn_of_hash(file: Path) -> None:
 
 
 def _other_hash(file: Path) -> tuple[str, str] | None:
-    """Gives the hash in a name and as much of the file's own, if they are not the same."""
+    """Returns the hash in a name and as much of the file's own, if they are not the same."""
     promised = promised_hash(file.name)
     if promised is None:
         return None
@@ -149,7 +149,7 @@ def _other_hash(file: Path) -> tuple[str, str] | None:
 
 
 def promised_hash(name: str) -> str | None:
-    """Gives the beginning of the SHA-256 that a file's name ends with, as torch's and mmdet's do.
+    """Returns the beginning of the SHA-256 that a file's name ends with, as torch's and mmdet's do.
 
     Example:
         >>> promised_hash('resnet50-0676ba61.pth')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from mmblocks.weights.renaming import Layout, Rule, choose_layout, rename_keys
+from mmblocks.weights.key_mapping import KeyMapping, Rule, choose_key_mapping, rename_keys
 
 _GROUP = re.compile(r'\((?!\?)((?:\\.|[^()\\])*)\)')
 _CHOICE = re.compile(r'\(\?:((?:\\.|[^()\\])*)\)(\??)')
@@ -15,33 +15,33 @@ _REFERENCE = re.compile(r'\\(\d)')
 
 
 class CannotBeWritten(ValueError):
-    """Names of ours that a layout has no names for."""
+    """Names of ours that a mapping has no names for."""
 
 
 def invert_keys(
-    keys: Sequence[str], layout: Layout, layouts: Sequence[Layout]
+    keys: Sequence[str], mapping: KeyMapping, mappings: Sequence[KeyMapping]
 ) -> dict[str, str | None]:
-    r"""Gives the names in another layout, proved by mapping them back.
+    r"""Returns the names in another mapping, proved by mapping them back.
 
     Args:
         keys: Names of ours.
-        layout: The layout to write.
-        layouts: All that are known to the net, in order.
+        mapping: The mapping to write.
+        mappings: All that are known to the net, in order.
 
     Returns:
-        For each of our names the one there, or None for what that layout leaves out: a tensor
+        For each of our names the one there, or None for what that mapping leaves out: a tensor
         that one of its rules drops.
 
     Raises:
         CannotBeWritten: There is no set of names there that loading would turn into ours.
 
     Example:
-        >>> theirs = Layout('theirs', r'a\d', [(r'a(\d)\.(?:conv|c)\.', r'layer\1.conv.')])
+        >>> theirs = KeyMapping('theirs', r'a\d', [(r'a(\d)\.(?:conv|c)\.', r'layer\1.conv.')])
         >>> invert_keys(['layer0.conv.weight', 'scale'], theirs, [theirs])
         {'layer0.conv.weight': 'a0.conv.weight', 'scale': 'scale'}
     """
-    inverses = [_Inverse(*rule) for rule in _rules_to_write(layout) if rule[1] is not None]
-    rules = [(re.compile(pattern), new) for pattern, new in _rules_to_write(layout)]
+    inverses = [_Inverse(*rule) for rule in _rules_to_write(mapping) if rule[1] is not None]
+    rules = [(re.compile(pattern), new) for pattern, new in _rules_to_write(mapping)]
     there: dict[str, str | None] = {}
     for key in keys:
         found = [(match, inverse) for inverse in inverses if (match := inverse.ours.match(key))]
@@ -51,35 +51,35 @@ def invert_keys(
         fitting = (name for name in (*candidates, key) if _rename(name, rules) == key)
         there[key] = next(fitting, None)
         if there[key] is None and _rename(key, rules) is not None:
-            raise CannotBeWritten(f'{layout.name} has no name for {key}')
-    _hold_that_they_map_back(there, layout, layouts)
+            raise CannotBeWritten(f'{mapping.name} has no name for {key}')
+    _check_that_they_map_back(there, mapping, mappings)
     return there
 
 
-def _rules_to_write(layout: Layout) -> Sequence[Rule]:
-    if layout.refused:
-        raise CannotBeWritten(f'{layout.name}: {layout.refused}')
-    if layout.written is not None:
-        return layout.written
-    if callable(layout.rules):
-        raise CannotBeWritten(f'{layout.name} names depend on each other')
-    return layout.rules
+def _rules_to_write(mapping: KeyMapping) -> Sequence[Rule]:
+    if mapping.refused:
+        raise CannotBeWritten(f'{mapping.name}: {mapping.refused}')
+    if mapping.written is not None:
+        return mapping.written
+    if callable(mapping.rules):
+        raise CannotBeWritten(f'{mapping.name} names depend on each other')
+    return mapping.rules
 
 
-def _hold_that_they_map_back(
-    there: dict[str, str | None], layout: Layout, layouts: Sequence[Layout]
+def _check_that_they_map_back(
+    there: dict[str, str | None], mapping: KeyMapping, mappings: Sequence[KeyMapping]
 ) -> None:
     names = [name for name in there.values() if name is not None]
     ours = [key for key, name in there.items() if name is not None]
     try:
-        renamed = rename_keys(names, layouts)
+        renamed = rename_keys(names, mappings)
     except ValueError as error:
         raise CannotBeWritten(str(error)) from error
     if [renamed.get(name, name) for name in names] != ours:
-        raise CannotBeWritten(f'{layout.name} names would not load as what they are')
+        raise CannotBeWritten(f'{mapping.name} names would not load as what they are')
     # Names that nothing renames are ours as they are, whether or not a marker is among them.
-    if names != ours and choose_layout(names, layouts) is not layout:
-        raise CannotBeWritten(f'{layout.name} names would be taken for those of another layout')
+    if names != ours and choose_key_mapping(names, mappings) is not mapping:
+        raise CannotBeWritten(f'{mapping.name} names would be taken for those of another mapping')
 
 
 def _rename(name: str, rules: Iterable[tuple[re.Pattern, str | None]]) -> str | None:
@@ -102,7 +102,7 @@ class _Inverse:
         self.ours = re.compile(self._ours(replacement))
 
     def _ours(self, replacement: str) -> str:
-        """Gives the regular expression for the start of our names."""
+        """Returns the regular expression for the start of our names."""
         seen: set[str] = set()
         parts = []
         for i, part in enumerate(_REFERENCE.split(replacement)):
@@ -116,7 +116,7 @@ class _Inverse:
         return ''.join(parts)
 
     def names(self, match: re.Match) -> Iterator[str]:
-        """Gives the names that the rule may have made a name of ours from, the usual one first.
+        """Returns the names that the rule may have made a name of ours from, the usual one first.
 
         Args:
             match: Of ``ours`` with our name.
@@ -133,7 +133,7 @@ class _Inverse:
 
 
 def _spelt_out(pattern: str) -> Iterator[str]:
-    """Gives the texts that a pattern without groups stands for, as far as they can be told."""
+    """Returns the texts that a pattern without groups stands for, as far as they can be told."""
     choice = _CHOICE.search(pattern)
     if choice is None:
         if not _OPEN.search(pattern):

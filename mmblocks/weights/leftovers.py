@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
-from mmblocks.weights.renaming import rename_keys
+from mmblocks.weights.key_mapping import rename_keys
 from mmblocks.weights.report import LoadReport
 
 
 def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) -> list[str]:
-    """Gives the names without a place that belong to parts of a module that are filled.
+    """Returns the names without a place that belong to parts of a module that are filled.
 
     What else has no place are classifiers, and stages behind the last output.
 
@@ -23,9 +23,9 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
     if not hasattr(module, 'group_parts'):
         parts = tuple(f'{name}.' for name, _ in module.named_children())
         return [name for name in report.unexpected if name.startswith(parts)]
-    # Blocks that the net does not have keep the names of a foreign layout: they stand beside some
+    # Blocks that the net does not have keep the names of a foreign mapping: they stand beside some
     # that it has.
-    renamed = rename_keys(names, getattr(module, 'accepted_layouts', ()))
+    renamed = rename_keys(names, getattr(module, 'key_mappings', ()))
     matched = set(report.matched)
     filled = {
         parent
@@ -46,7 +46,7 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
 
 
 def _numbered_parents(name: str) -> Iterator[str]:
-    """Gives what a name stands under, as far as that has a number: stages and blocks."""
+    """Returns what a name stands under, as far as that has a number: stages and blocks."""
     parts = name.split('.')[:-1]
     for end in range(1, len(parts) + 1):
         if any(part.isdigit() for part in parts[:end]):

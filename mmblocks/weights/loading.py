@@ -11,12 +11,12 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
 from mmblocks.weights.files import guard_loaders, weights
+from mmblocks.weights.key_mapping import choose_key_mapping, rename_keys
 from mmblocks.weights.leftovers import out_of_place
 from mmblocks.weights.published import doubt_about
-from mmblocks.weights.renaming import choose_layout, rename_keys
 from mmblocks.weights.report import LoadReport, listed, looks_like
 from mmblocks.weights.values import checked_values
 
@@ -73,7 +73,7 @@ def load_pretrained(
     whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
     fitted = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite)
     report = fitted.report
-    doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.layout)
+    doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.mapping)
     if doubt is not None:
         if doubt.certain and min_match >= _MIN_MATCH:
             raise UserError(f'{checkpoint}: {doubt.text} (min_match below {_MIN_MATCH} loads it)')
@@ -140,13 +140,13 @@ def fit_weights(
             for name, value in whole.items()
             if name.startswith(prefix) and isinstance(value, Tensor)
         }
-        layout = choose_layout(state_dict, getattr(module, 'accepted_layouts', ()))
+        mapping = choose_key_mapping(state_dict, getattr(module, 'key_mappings', ()))
         names = list(state_dict)
         with checked_values(module, allow_nonfinite):
             state = _load(module, state_dict, adapt_input)
     except (UserError, ValueError) as error:
         raise UserError(f'{source}: {error}') from error
-    report = _report(module, state, source, prefix, layout.name if layout else None)
+    report = _report(module, state, source, prefix, mapping.name if mapping else None)
     report = report._replace(others=len(whole) - len(names))
     _check(module, report, state, names, min_match)
     return Fitted(state, names, report)
@@ -174,9 +174,9 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
     for prefix, under in _by_prefix(names, at_least=len(own) * least / 2).items():
         inner = [name.removeprefix(prefix) for name in under]
         try:
-            renamed = rename_keys(inner, getattr(module, 'accepted_layouts', ()))
+            renamed = rename_keys(inner, getattr(module, 'key_mappings', ()))
         except ValueError:
-            # A refused layout is there; loading says why.
+            # A refused mapping is there; loading says why.
             return prefix
         found = own.intersection(renamed.get(name, name) for name in inner)
         shares[prefix] = len(found) / len(own)
@@ -193,7 +193,7 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
 
 
 def _by_prefix(names: list[str], at_least: float) -> dict[str, list[str]]:
-    """Gives every beginning that enough names share, shorter ones first, with those names."""
+    """Returns every beginning that enough names share, shorter ones first, with those names."""
     counts = Counter(prefix for name in names for prefix in _prefixes(name))
     common = [prefix for prefix, count in counts.items() if count >= at_least]
     groups = {'': names}
@@ -235,7 +235,7 @@ def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dic
 
 
 def _report(
-    module: nn.Module, state: dict[str, Tensor], source: str, prefix: str, layout: str | None
+    module: nn.Module, state: dict[str, Tensor], source: str, prefix: str, mapping: str | None
 ) -> LoadReport:
     own = module.state_dict()
     added = _added(module)
@@ -244,7 +244,7 @@ def _report(
     return LoadReport(
         module=type(module).__name__,
         source=source,
-        layout=layout,
+        mapping=mapping,
         prefix=prefix,
         matched=tuple(name for name in counted if name in fits),
         missing=tuple(name for name in counted if name not in state and name not in added),

@@ -56,7 +56,7 @@ class WeightedModule(BaseModule):
                 )
 
     def _split_init_cfg(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Gives the options of the entries that load weights, and the other entries."""
+        """Returns the options of the entries that load weights, and the other entries."""
         given = self.init_cfg or []
         entries = [given] if isinstance(given, dict) else list(given)
         loading = [entry for entry in entries if entry.get('type') in _PRETRAINED]

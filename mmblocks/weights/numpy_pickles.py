@@ -44,7 +44,7 @@ class PlainDtype:
         self.dtype = self.dtype.newbyteorder(order)
 
     def bytes_of(self, data: Any, shape: Any) -> bytes | bytearray:
-        """Gives the bytes of an array, if they are its bytes.
+        """Returns the bytes of an array, if they are its bytes.
 
         Args:
             data: Bytes, or the text that Python 2's become.

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import mmengine
 
-from mmblocks.class_name import class_name
+from mmblocks.utils.class_name import class_name
 
 # Further apart than rounding takes them: grey levels of the means, share of the deviations.
 _MEAN_TOLERANCE, _STD_TOLERANCE = 1.0, 0.02
@@ -59,7 +59,7 @@ class Preprocessing(NamedTuple):
         return cls(tuple(mean) * (3 // len(mean)), tuple(std) * (3 // len(std)), bool(bgr_to_rgb))
 
     def agrees_with(self, other: Preprocessing) -> bool:
-        """Tells whether another one gives the same images but for how numbers were rounded."""
+        """Returns whether another one gives the same images but for how numbers were rounded."""
         means = zip(self.mean, other.mean, strict=True)
         stds = zip(self.std, other.std, strict=True)
         return (
@@ -69,7 +69,7 @@ class Preprocessing(NamedTuple):
         )
 
     def as_options(self) -> dict[str, Any]:
-        """Gives the arguments of mmdet's ``DetDataPreprocessor``."""
+        """Returns the arguments of mmdet's ``DetDataPreprocessor``."""
         return dict(mean=list(self.mean), std=list(self.std), bgr_to_rgb=self.bgr_to_rgb)
 
     def __str__(self) -> str:
@@ -213,7 +213,7 @@ def known_preprocessing(checkpoint: str, in_channels: int = 3) -> Preprocessing 
 
 
 def _address(checkpoint: str) -> str:
-    """Gives the one address that the table above has for weights."""
+    """Returns the one address that the table above has for weights."""
     name = Path(urlparse(checkpoint).path).name
     if name in _named_files():
         return _named_files()[name]
@@ -229,7 +229,7 @@ def _address(checkpoint: str) -> str:
 
 @functools.cache
 def _named_files() -> dict[str, str]:
-    """Gives the address of each file that MMEngine has a name for, by the file's name."""
+    """Returns the address of each file that MMEngine has a name for, by the file's name."""
     lists = {'torchvision_0.12': 'torchvision://{}', 'openmmlab': 'open-mmlab://{}', 'mmcls': None}
     return {
         address.rpartition('/')[2]: form.format(name) if form else address
@@ -263,7 +263,7 @@ def _from_timm(lookup: Callable[[str], Any], name: str) -> Preprocessing | None:
 
 
 def normalizes_in_pipeline(dataloader: Any) -> bool:
-    """Tells whether a dataloader's config has a transform that normalises its images."""
+    """Returns whether a dataloader's config has a transform that normalises its images."""
     if isinstance(dataloader, Mapping):
         normalizes = class_name(dataloader).endswith('Normalize')
         return normalizes or any(map(normalizes_in_pipeline, dataloader.values()))

@@ -22,7 +22,7 @@ class Published(NamedTuple):
         models: What it calls them, such as 'tf_efficientnet_*'.
         name: Regular expression of a model's name, in small letters and with _ for -, as it
             stands in an address or the name of a file, behind its beginning or another _.
-        layout: Name of the layout that their tensors have; None for the net's own names, which
+        mapping: Name of the mapping that their tensors have; None for the net's own names, which
             files that anybody trained with this net have too.
         needs: What the net must have for the same maps, by the names in ``TRAITS``.
         other: What makes the outputs of these models others than the net's, if there is such.
@@ -33,7 +33,7 @@ class Published(NamedTuple):
     library: str
     models: str
     name: str
-    layout: str | None
+    mapping: str | None
     needs: Mapping[str, Any] = {}
     other: str | None = None
     only_named: bool = False
@@ -48,7 +48,7 @@ class Published(NamedTuple):
         return not self.other and not self._differing(net)
 
     def to_write(self, net: nn.Module) -> str:
-        """Gives the arguments that the config of a net needs for the same maps.
+        """Returns the arguments that the config of a net needs for the same maps.
 
         Args:
             net: The net; arguments that are right already are left out.
@@ -129,7 +129,7 @@ TRAITS = {
 
 
 def _own_parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Gives the parts of a net but for those that a config has stitched into it."""
+    """Returns the parts of a net but for those that a config has stitched into it."""
     yield module
     for child in module.children():
         if not getattr(child, 'is_plugin', False) and not hasattr(child, 'replaces'):
@@ -149,27 +149,27 @@ class Doubt(NamedTuple):
 
 
 def doubt_about(
-    net: nn.Module, published: Sequence[Published], source: str, layout: str | None
+    net: nn.Module, published: Sequence[Published], source: str, mapping: str | None
 ) -> Doubt | None:
-    """Tells whether a net gives the maps of the models that some weights are from.
+    """Returns whether a net gives the maps of the models that some weights are from.
 
     Args:
         net: The net.
         published: What there is for it.
         source: Address or file of the weights.
-        layout: Name of the layout that they have.
+        mapping: Name of the mapping that they have.
 
     Returns:
         None where it does, or where nothing is known about the weights.
     """
-    if layout not in {row.layout for row in published}:
-        layout = None
-    rows = [row for row in published if row.layout == layout]
+    if mapping not in {row.mapping for row in published}:
+        mapping = None
+    rows = [row for row in published if row.mapping == mapping]
     named = _named(rows, source)
     if named is not None:
         rows = [named]
     else:
-        rows = [row for row in rows if row.layout and not row.only_named]
+        rows = [row for row in rows if row.mapping and not row.only_named]
     if all(row.fits(net) for row in rows):
         return None
     if len(rows) == 1:
@@ -211,7 +211,7 @@ _NO_NAME = re.compile(r'(pytorch_)?model\.(safetensors|bin|pth?)')
 
 
 def model_names(source: str) -> Iterator[str]:
-    """Gives the names that may tell a model, the likeliest first: in small letters, _ for - and /.
+    """Returns the names that may tell a model, likeliest first: in small letters, _ for - and /.
 
     Args:
         source: The address or path of its weights.

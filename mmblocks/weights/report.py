@@ -41,7 +41,7 @@ class LoadReport(NamedTuple):
     Attributes:
         module: Class of the module.
         source: Where the weights come from.
-        layout: The library whose names they had; None if they had the module's own.
+        mapping: The library whose names they had; None if they had the module's own.
         prefix: What stood in front of the names.
         matched: Tensors of the module that were filled.
         missing: Tensors of the module that the weights lack.
@@ -54,7 +54,7 @@ class LoadReport(NamedTuple):
 
     module: str
     source: str
-    layout: str | None
+    mapping: str | None
     prefix: str
     matched: tuple[str, ...]
     missing: tuple[str, ...]
@@ -76,7 +76,7 @@ class LoadReport(NamedTuple):
 
     def __str__(self) -> str:
         """Says it in a few lines; those that are empty are left out."""
-        names = f'{self.layout} names' if self.layout else 'its own names'
+        names = f'{self.mapping} names' if self.mapping else 'its own names'
         under = f' under {self.prefix}' if self.prefix else ''
         mismatched = [f'{name} {given} for {wanted}' for name, given, wanted in self.mismatched]
         lines = (
@@ -115,14 +115,14 @@ another net, or of another size of this one?"
                 f"Its names are {library}'s ({shown}), those of a net that mmblocks does not have"
             )
     if report and len(report.matched) + len(report.mismatched) >= report.wanted / 2:
-        theirs = f'{report.layout} names of' if report.layout else 'those of'
+        theirs = f'{report.mapping} names of' if report.mapping else 'those of'
         return f'Its names are {theirs} {report.module} ({shown}), of another size or variant of it'
     whose = next((who for who, look in _LOOKS if any(map(re.compile(look).match, names))), None)
-    if report and report.layout:
-        whose = f"{report.layout}'s"
+    if report and report.mapping:
+        whose = f"{report.mapping}'s"
     if whose is None:
         return (
-            f'Its names ({shown}) are of no known layout: name the part to load with prefix=, or '
+            f'Its names ({shown}) are of no known mapping: name the part to load with prefix=, or '
             'rename them'
         )
     return (
@@ -132,7 +132,7 @@ another net, or of another size of this one?"
 
 
 def listed(items: Sequence[str]) -> str:
-    """Gives the first few of some names.
+    """Returns the first few of some names.
 
     Example:
         >>> listed(['a', 'b', 'c', 'd', 'e'])

@@ -129,5 +129,5 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def _name(entry: Any) -> str:
-    """Gives the name that a file knows an entry of the allow list by."""
+    """Returns the name that a file knows an entry of the allow list by."""
     return entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmblocks.errors import UserError, first_line
+from mmblocks.utils.errors import UserError, first_line
 from mmblocks.weights.formats import promised_hash
 
 SUFFIXES = ('.pth', '.safetensors')
@@ -20,7 +20,7 @@ _PART = '.part'
 
 
 def check_place(path: str | os.PathLike, force: bool = False) -> Path:
-    """Holds that weights can be written to a file of this name.
+    """Checks that weights can be written to a file of this name.
 
     Args:
         path: The file, ``.pth`` or ``.safetensors``.

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmblocks.errors import UserError, did_you_mean, first_line
+from mmblocks.utils.errors import UserError, did_you_mean, first_line
 
 _PREFIX = 'timm://'
 

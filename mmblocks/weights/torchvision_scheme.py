@@ -14,7 +14,7 @@ from typing import Any
 import mmengine
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_http
 
-from mmblocks.errors import UserError, did_you_mean
+from mmblocks.utils.errors import UserError, did_you_mean
 
 _PREFIXES = ('torchvision://', 'modelzoo://')
 _ADDRESSES = Path(mmengine.__path__[0], 'hub', 'torchvision_0.12.json')

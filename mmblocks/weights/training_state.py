@@ -65,7 +65,7 @@ def without_code(checkpoint: Any, folder: Path | None = None) -> Any:
 
 
 def is_small(value: Any) -> bool:
-    """Tells whether a value can be walked through, copied and shown.
+    """Returns whether a value can be walked through, copied and shown.
 
     Args:
         value: Anything from a file; one that stands at several places counts as often.
@@ -89,7 +89,7 @@ def is_small(value: Any) -> bool:
 
 
 def _belongs(key: Any, value: Any) -> bool:
-    """Tells whether an entry of ``meta`` may stay."""
+    """Returns whether an entry of ``meta`` may stay."""
     if key in ('config', 'cfg'):
         return False
     if key in ('epoch', 'iter'):
@@ -102,14 +102,14 @@ def _belongs(key: Any, value: Any) -> bool:
 
 
 def _are_schedulers(states: Any) -> bool:
-    """Tells whether this is what the schedulers of one or several optimizers have written."""
+    """Returns whether this is what the schedulers of one or several optimizers have written."""
     if isinstance(states, dict):
         return all(isinstance(state, list) and _are_schedulers(state) for state in states.values())
     return isinstance(states, list) and all(_has_names(state) for state in states)
 
 
 def _message_hub(hub: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Gives the state of a message hub with nothing in it but what one takes."""
+    """Returns the state of a message hub with nothing in it but what one takes."""
     parts = {}
     for name in ('log_scalars', 'runtime_info', 'resumed_keys'):
         part = hub.get(name)
@@ -123,7 +123,7 @@ def _message_hub(hub: dict[str, Any], folder: Path | None) -> dict[str, Any]:
 
 
 def _may_be_known(key: str, value: Any, folder: Path | None) -> bool:
-    """Tells whether an entry of a message hub's ``runtime_info`` may stay."""
+    """Returns whether an entry of a message hub's ``runtime_info`` may stay."""
     if key == 'cfg':
         return False
     if key.startswith('best_ckpt'):
@@ -167,7 +167,7 @@ def _keep_versions(state_dict: OrderedDict) -> None:
 
 
 def tensors_in(checkpoint: Any) -> Iterator[torch.Tensor]:
-    """Gives the tensors in the dicts and lists of a checkpoint.
+    """Returns the tensors in the dicts and lists of a checkpoint.
 
     Args:
         checkpoint: Of any depth.
@@ -176,7 +176,7 @@ def tensors_in(checkpoint: Any) -> Iterator[torch.Tensor]:
 
 
 def _places(checkpoint: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Gives each entry of dicts and lists: which one, its key or number there, and the value."""
+    """Returns each entry of dicts and lists: which one, its key or number there, and the value."""
     seen, waiting = set(), [checkpoint]
     while waiting:
         parent = waiting.pop()
@@ -191,7 +191,7 @@ def _places(checkpoint: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _are_versions(metadata: Any) -> bool:
-    """Tells whether this is what modules write beside a state dict."""
+    """Returns whether this is what modules write beside a state dict."""
     return _has_names(metadata) and all(
         type(entry) is dict and type(entry.get('version', 0)) in (int, type(None))
         for entry in metadata.values()

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.report import listed
 
 # Names in which quantised layers keep their weights: torch.ao.quantization's, GPTQ's and AWQ's.

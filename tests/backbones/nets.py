@@ -45,7 +45,7 @@ NETS = (
     Net(dict(type='ResNetV1d', depth=50, base_channels=8), 4),
     Net(dict(type='ResNeXt', depth=50, base_channels=8, groups=4, base_width=4), 4),
     Net(dict(type='SEResNet', depth=50, base_channels=8), 4),
-    Net(dict(type='GhostNet', width=0.25), 10),
+    Net(dict(type='GhostNet', widen_factor=0.25), 10),
     Net(dict(type='MobileNetV1', widen_factor=0.25), 5),
     Net(dict(type='MobileNetV2', widen_factor=0.25), 8),
     Net(dict(type='MobileNetV3', arch='small_050'), 13),
@@ -85,7 +85,7 @@ NETS = (
     Net(dict(type='VGG', depth=11, norm_cfg=dict(type='BN')), 5, shrinks=1, has_classifier=True),
     Net(dict(type='NIN', norm_cfg=dict(type='BN')), 4, shrinks=3, has_classifier=True),
     Net(
-        dict(type='SqueezeNet', version='1_1', norm_cfg=dict(type='BN')),
+        dict(type='SqueezeNet', arch='1_1', norm_cfg=dict(type='BN')),
         4,
         shrinks=1,
         has_classifier=True,
@@ -97,7 +97,7 @@ NETS = (
         has_classifier=True,
     ),
     Net(
-        dict(type='SENet', depth='26_32x4d', base_channels=8),
+        dict(type='SENet', arch='26_32x4d', base_channels=8),
         4,
         shrinks=1,
         has_classifier=True,

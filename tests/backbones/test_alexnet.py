@@ -73,5 +73,5 @@ def test_the_signature_begins_as_mmpretrains(peer):
 
 def test_dropout_is_the_given_share():
     with torch.device('meta'):
-        net = AlexNet(num_classes=5, dropout=0.25)
+        net = AlexNet(num_classes=5, drop_rate=0.25)
     assert [m.p for m in net.modules() if isinstance(m, torch.nn.Dropout)] == [0.25, 0.25]

@@ -262,7 +262,7 @@ def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
 def second_gradients(
     backbone: mmblocks.BaseBackbone, loss: torch.Tensor, grads: tuple[torch.Tensor, ...]
 ) -> tuple[torch.Tensor, ...]:
-    """Gives the gradients of gradients; of a net without, what a second backward pass gives."""
+    """Returns the gradients of gradients; of a net without, what a second backward pass gives."""
     trained = [p for p in backbone.parameters() if p.requires_grad]
     # torch knows no second derivative of the hard sigmoid.
     if any(isinstance(module, nn.Hardsigmoid) for module in backbone.modules()):
@@ -276,7 +276,7 @@ class Mixed(mmblocks.BaseBackbone):
 
     def __init__(self, with_cp):
         super().__init__(-1, with_cp=with_cp)
-        stem = Group({'stem': nn.Conv2d(3, 4, 1)}, channels=4, stride=1, tap=False)
+        stem = Group({'stem': nn.Conv2d(3, 4, 1)}, channels=4, stride=1, is_output=False)
         blocks = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Tanh())
         parts = {'first': nn.Conv2d(4, 8, 3), 'blocks': blocks, 'last': nn.Conv2d(8, 2, 3)}
         self.add_groups([stem, Group(parts, channels=2, stride=1)])

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from mmblocks import GoogLeNet
 from tests.parity import assert_same_gradients, assert_same_maps, gradients, randomise
 
-NO_DROPOUT = dict(dropout=0.0, dropout_aux=0.0)
+NO_DROPOUT = dict(drop_rate=0.0, aux_drop_rate=0.0)
 MAP_NAMES = ('conv1', 'conv3', 'inception3b', 'inception4e', 'inception5b')
 
 

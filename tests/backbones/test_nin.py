@@ -55,7 +55,7 @@ def test_it_is_its_layers(arch):
 
 @every_arch
 def test_gradients_are_those_of_its_layers(arch):
-    net, twin = with_everything(arch, dropout=0.0), with_everything(arch)
+    net, twin = with_everything(arch, drop_rate=0.0), with_everything(arch)
     x = torch.rand(1, 3, *SIZES[arch])
     assert_same_gradients(net, twin, lambda x: PLAIN[arch](dict(twin.named_parameters()), x), x)
 

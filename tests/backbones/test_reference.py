@@ -64,7 +64,7 @@ PUBLISHED = (
     *(
         Published(
             f'timm ghostnet_{round(width * 100):03d}',
-            dict(type='GhostNet', width=width, out_indices=9),
+            dict(type='GhostNet', widen_factor=width, out_indices=9),
             (channels, 1280, 1000),
         )
         for width, channels in ((0.5, 480), (1.0, 960), (1.3, 1248))
@@ -188,7 +188,7 @@ PUBLISHED = (
         dict(type='NIN', num_classes=1000),
     ),
     *(
-        Published(f'squeezenet{v}', dict(type='SqueezeNet', version=v, num_classes=1000))
+        Published(f'squeezenet{v}', dict(type='SqueezeNet', arch=v, num_classes=1000))
         for v in ('1_0', '1_1')
     ),
     *(
@@ -198,10 +198,10 @@ PUBLISHED = (
         for arch in ('atto', 'tiny', 'small', 'base')
     ),
     *(
-        Published(f'timm legacy_se{name}', dict(type='SENet', depth=depth, num_classes=1000))
+        Published(f'timm legacy_se{name}', dict(type='SENet', arch=depth, num_classes=1000))
         for name, depth in (
-            ('net154', 154),
-            *((f'resnet{depth}', depth) for depth in (18, 34, 50, 101, 152)),
+            ('net154', '154'),
+            *((f'resnet{depth}', str(depth)) for depth in (18, 34, 50, 101, 152)),
         )
     ),
 )

@@ -1,4 +1,4 @@
-"""ResNet's relatives and foreign layouts: equal to torchvision's, timm's, mmpretrain's, mmdet's."""
+"""ResNet's relatives and foreign keys: equal to torchvision, timm, mmpretrain, mmdet."""
 
 import pytest
 import torch

@@ -13,7 +13,7 @@ every_version = pytest.mark.parametrize('version', ENDS)
 
 def torchvision_net(peer, version):
     build = getattr(peer('torchvision.models'), f'squeezenet{version}')
-    return randomise(build(num_classes=5, dropout=0.0)).eval()
+    return randomise(build(num_classes=5, drop_rate=0.0)).eval()
 
 
 def torchvision_outputs(model, version, x):
@@ -40,7 +40,7 @@ def test_it_equals_torchvision(version, peer):
 @every_version
 def test_gradients_equal_torchvisions(version, peer):
     theirs = torchvision_net(peer, version)
-    ours = SqueezeNet(version, num_classes=5, out_indices=(0, 1, 2, 3), dropout=0.0)
+    ours = SqueezeNet(version, num_classes=5, out_indices=(0, 1, 2, 3), drop_rate=0.0)
     ours.load_state_dict(theirs.state_dict())
     x = torch.rand(1, 3, 64, 64)
     assert_same_gradients(ours, theirs, lambda x: torchvision_outputs(theirs, version, x), x)
@@ -60,11 +60,11 @@ def test_without_classifier_its_weights_are_left_out(peer):
 def test_a_version_is_known_by_what_a_command_line_makes_of_it(given):
     with torch.device('meta'):
         net = SqueezeNet(given)
-        assert net.version == '1_1'
+        assert net.arch == '1_1'
         assert repr(net) == repr(SqueezeNet('1_1'))
 
 
-@pytest.mark.parametrize('version', ['1.2', 1, None, ['1_0']])
-def test_a_version_that_is_not_there_is_named_with_those_that_are(version):
-    with pytest.raises(ValueError, match=r"version=.*'1_0', '1_1'"):
-        SqueezeNet(version)
+@pytest.mark.parametrize('arch', ['1.2', 1, None, ['1_0']])
+def test_a_version_that_is_not_there_is_named_with_those_that_are(arch):
+    with pytest.raises(ValueError, match=r"arch=.*'1_0', '1_1'"):
+        SqueezeNet(arch)

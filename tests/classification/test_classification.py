@@ -54,7 +54,7 @@ def test_accuracy_is_a_share_in_per_cent():
 
 
 def googlenet(**options):
-    backbone = dict(type='mmblocks.GoogLeNet', num_classes=3, dropout=0, dropout_aux=0)
+    backbone = dict(type='mmblocks.GoogLeNet', num_classes=3, drop_rate=0, aux_drop_rate=0)
     return randomise(BackboneClassifier(backbone, **options))
 
 
@@ -89,6 +89,9 @@ def test_predictions_name_the_class_with_the_highest_score():
 
 
 def test_a_backbone_without_classifier_is_refused():
-    for backbone in (dict(type='mmblocks.GoogLeNet'), dict(type='mmblocks.GhostNet', width=0.25)):
+    for backbone in (
+        dict(type='mmblocks.GoogLeNet'),
+        dict(type='mmblocks.GhostNet', widen_factor=0.25),
+    ):
         with pytest.raises(ValueError, match='num_classes'):
             BackboneClassifier(backbone)

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import distributed
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from tests.engine.tiny_run import keep_globals
 from tests.weights.tiny_runner import Model, config
 

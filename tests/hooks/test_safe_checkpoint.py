@@ -16,8 +16,8 @@ from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
 from mmblocks.engine.hooks import save_safely
-from mmblocks.errors import UserError
 from mmblocks.hooks import SafeCheckpointHook
+from mmblocks.utils.errors import UserError
 from tests.engine.tiny_run import keep_globals
 from tests.killed import limit_files, limits_put_back, signal_that_ended
 from tests.weights.tiny_runner import config

@@ -57,7 +57,7 @@ def by_loops(layer, x, stride):
 
 
 def assert_same(layer, x, stride):
-    """Holds that outputs and all gradients are those of the loops."""
+    """Checks that outputs and all gradients are those of the loops."""
     parameters = dict(layer.named_parameters())
     results = []
     for forward in (layer, lambda x: by_loops(layer, x, stride)):

@@ -29,7 +29,7 @@ from torch import nn
 
 from mmblocks.engine import read_checkpoint
 from mmblocks.engine.fit import load_weights
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.files import weights
 
 MEMORY = 12 << 30

@@ -35,18 +35,18 @@ FOUR = dict(out_indices=(0, 1, 2, 3))
 
 
 def openmmlab(cfg: dict[str, Any], *libraries: str, **options: Any) -> list[Pair]:
-    """Gives the pairs of a net whose arguments are OpenMMLab's."""
+    """Returns the pairs of a net whose arguments are OpenMMLab's."""
     theirs = {key: value for key, value in cfg.items() if key != 'type'} | options
     return [Pair(cfg, library, cfg['type'], theirs) for library in libraries]
 
 
 def blocks(*numbers: int) -> tuple[str, ...]:
-    """Gives the names of some of timm's stages."""
+    """Returns the names of some of timm's stages."""
     return tuple(f'blocks.{i}' for i in numbers)
 
 
 def features(*numbers: int) -> tuple[str, ...]:
-    """Gives the names of some of torchvision's layers."""
+    """Returns the names of some of torchvision's layers."""
     return tuple(f'features.{i}' for i in numbers)
 
 
@@ -102,7 +102,7 @@ PAIRS = (
         'shufflenet_v2_x0_5',
         taps=('stage2', 'stage3', 'stage4', 'conv5'),
     ),
-    Pair(dict(type='GhostNet', width=0.5), 'timm', 'ghostnet_050', taps=blocks(2, 4, 6, 8)),
+    Pair(dict(type='GhostNet', widen_factor=0.5), 'timm', 'ghostnet_050', taps=blocks(2, 4, 6, 8)),
     Pair(
         DENSE | dict(out_indices=(0, 1, 2)),
         'torchvision',
@@ -130,12 +130,12 @@ PAIRS = (
     Pair(VGG, 'timm', 'vgg11_bn', taps=features(*POOLS)),
     *openmmlab(VGG, 'mmpretrain', **dict(num_classes=-1)),
     Pair(
-        dict(type='SqueezeNet', version='1_1'),
+        dict(type='SqueezeNet', arch='1_1'),
         'torchvision',
         'squeezenet1_1',
         taps=features(4, 7, 12),
     ),
-    Pair(dict(type='SENet', depth=18), 'timm', 'legacy_seresnet18', taps=LAYERS),
+    Pair(dict(type='SENet', arch='18'), 'timm', 'legacy_seresnet18', taps=LAYERS),
     Pair(
         dict(type='PreActSEResNet', depth=18, se_ratio=None),
         'timm',

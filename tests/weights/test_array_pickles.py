@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.array_pickles import read_array_pickle
 
 

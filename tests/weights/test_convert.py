@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from mmblocks import ResNet, SqueezeNet
-from mmblocks.catalog import build_on_meta
 from mmblocks.convert_cli import known_to, main
-from mmblocks.errors import UserError
+from mmblocks.describe.catalog import build_on_meta
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.convert import convert_weights, named_as
 from mmblocks.weights.files import read_checkpoint
-from mmblocks.weights.renaming import rename_keys
+from mmblocks.weights.key_mapping import rename_keys
 from mmblocks.weights.saving import remove_parts, save_weights
 from tests.killed import limit_files, limits_put_back, signal_that_ended
 from tests.parity import assert_same_maps, randomise
@@ -84,8 +84,8 @@ def emptied(model):
 
 def names_in(library, net, cfg):
     libraries = known_to(cfg, net)
-    layouts = getattr(net, 'accepted_layouts', ())
-    return named_as(net.state_dict(), library, layouts, libraries, cfg['type'])
+    mappings = getattr(net, 'key_mappings', ())
+    return named_as(net.state_dict(), library, mappings, libraries, cfg['type'])
 
 
 def convert(cfg, source, target, to):
@@ -111,7 +111,7 @@ def test_every_name_of_a_peers_trunk_is_written(pair, peer, mmdet_models):
     assert (len(named), unwritten) == (len(keys), ())
     theirs = peer_on_meta(pair, peer, mmdet_models)
     names = list(theirs.state_dict())
-    renamed = rename_keys(names, getattr(ours, 'accepted_layouts', ()))
+    renamed = rename_keys(names, getattr(ours, 'key_mappings', ()))
     trunk = {name for name in names if renamed.get(name, name) in keys}
     assert trunk <= set(named)
     # Some of OpenMMLab's do not build what lies behind the last output.
@@ -234,15 +234,15 @@ def test_a_classifier_of_the_net_is_written_too(library, peer):
 
 
 @pytest.mark.parametrize(
-    ('net', 'layout', 'name'),
+    ('net', 'mapping', 'name'),
     [
         ('DenseNet', 'timm with features_only', 'features_norm5.weight'),
         ('EfficientNet', 'mmdet', 'layers.6.bn.weight'),
     ],
 )
-def test_a_classifier_that_a_layout_has_no_place_for_is_left_out(net, layout, name):
+def test_a_classifier_that_a_layout_has_no_place_for_is_left_out(net, mapping, name):
     cfg = dict(type=net, num_classes=5)
-    named, unwritten = names_in(layout, on_meta(cfg), cfg)
+    named, unwritten = names_in(mapping, on_meta(cfg), cfg)
     assert unwritten == ('classifier.weight', 'classifier.bias')
     assert name in named
 
@@ -257,7 +257,7 @@ def test_a_classifier_that_mmpretrain_keeps_in_its_head_is_written_there(cfg):
     assert heads == {'head.fc.weight', 'head.fc.bias'}
     # A file of the backbone alone stays one.
     trunk = {k: v for k, v in net.state_dict().items() if not k.startswith('classifier.')}
-    alone = named_as(trunk, 'mmpretrain', net.accepted_layouts, ['mmpretrain'], cfg['type'])
+    alone = named_as(trunk, 'mmpretrain', net.key_mappings, ['mmpretrain'], cfg['type'])
     assert {f'backbone.{name}' for name in alone.state_dict} == named.keys() - heads
 
 
@@ -390,7 +390,7 @@ def test_the_tool_writes_replaces_and_takes_the_hash_that_it_names(
 def test_a_version_that_python_reads_as_a_number_can_be_given(run_tool, tmp_path):
     net = SqueezeNet('1_1')
     source, target = saved(tmp_path, net.state_dict()), tmp_path / 'out.pth'
-    args = (source, target, '--arch', 'SqueezeNet', '--arch-options', 'version=1_1')
+    args = (source, target, '--arch', 'SqueezeNet', '--arch-options', 'arch=1_1')
     assert run_tool(*args)[0] == 0
     assert_same_file(source, target)
 

@@ -3,12 +3,12 @@
 import pytest
 
 from mmblocks.weights.inverting import CannotBeWritten, invert_keys
-from mmblocks.weights.renaming import Layout
+from mmblocks.weights.key_mapping import KeyMapping
 
 
 def inverted(keys, *rules, marker='', **options):
-    layout = Layout('theirs', marker, rules, **options)
-    return invert_keys(keys, layout, [layout])
+    mapping = KeyMapping('theirs', marker, rules, **options)
+    return invert_keys(keys, mapping, [mapping])
 
 
 @pytest.mark.parametrize(
@@ -71,27 +71,27 @@ def test_a_name_that_there_is_not_is_an_error(rules, key, message):
 
 
 def test_names_that_would_be_taken_for_others_are_an_error():
-    other = Layout('other', r'b\.', [(r'b\.', 'a.')])
-    theirs = Layout('theirs', r'never', [(r'b\.', 'a.')])
-    with pytest.raises(CannotBeWritten, match='taken for those of another layout'):
+    other = KeyMapping('other', r'b\.', [(r'b\.', 'a.')])
+    theirs = KeyMapping('theirs', r'never', [(r'b\.', 'a.')])
+    with pytest.raises(CannotBeWritten, match='taken for those of another mapping'):
         invert_keys(['a.bias'], theirs, [other, theirs])
     with pytest.raises(CannotBeWritten, match='would not load as what they are'):
         invert_keys(['a.bias'], theirs, [theirs])
 
 
 def test_names_that_nothing_renames_need_no_marker():
-    layout = Layout('theirs', r'never', [(r'b\.', 'c.')])
-    assert invert_keys(['a.bias'], layout, [layout]) == {'a.bias': 'a.bias'}
+    mapping = KeyMapping('theirs', r'never', [(r'b\.', 'c.')])
+    assert invert_keys(['a.bias'], mapping, [mapping]) == {'a.bias': 'a.bias'}
 
 
 def test_rules_that_depend_on_the_names_are_written_by_those_that_are_declared():
     def rules(keys):
         return [(r'x', 'b')] if 'x.bias' in keys else []
 
-    layout = Layout('theirs', r'x', rules, written=[(r'x', 'b')])
-    assert invert_keys(['b.bias'], layout, [layout]) == {'b.bias': 'x.bias'}
+    mapping = KeyMapping('theirs', r'x', rules, written=[(r'x', 'b')])
+    assert invert_keys(['b.bias'], mapping, [mapping]) == {'b.bias': 'x.bias'}
     with pytest.raises(CannotBeWritten, match='depend on each other'):
-        invert_keys(['b.bias'], layout._replace(written=None), [layout])
+        invert_keys(['b.bias'], mapping._replace(written=None), [mapping])
 
 
 def test_a_refused_layout_cannot_be_written():

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from mmblocks import FPN, CSPDarknet, LeNet5, ResNet, ResNetV1c, SEResNet
 from mmblocks.engine import load_config
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.loading import fit_weights
 from tests.detecting import build_detector
 from tests.parity import randomise
@@ -139,7 +139,7 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
     )
     with pytest.raises(UserError, match=expected):
         started(saved(tmp_path, timm))
-    with pytest.raises(UserError, match='of no known layout: name the part to load with prefix='):
+    with pytest.raises(UserError, match='of no known mapping: name the part to load with prefix='):
         started(saved(tmp_path, dict(a=torch.ones(1))))
 
 
@@ -426,7 +426,7 @@ def test_a_detector_starts_from_foreign_weights(tmp_path, peer, mmdet_models):
     cfg.model.neck.in_channels = [16, 16, 48, 1280]
     detector = build_detector(cfg, mmdet_models)
     detector.init_weights()
-    assert detector.backbone.load_reports[0].layout == 'torchvision'
+    assert detector.backbone.load_reports[0].mapping == 'torchvision'
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert_close(detector.backbone.eval()(x)[-1], theirs.features(x), rtol=1e-5, atol=1e-5)

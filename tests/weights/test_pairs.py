@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmblocks import feature_info
-from mmblocks.describe import NECK_PEERS, VARIANTS
+from mmblocks.describe.table import NECK_PEERS, VARIANTS
 from tests.detecting import build_detector
 from tests.parity import assert_same_maps, randomise
 from tests.weights.pairs import LAYERS, PAIRS, without_wide_layers

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import mmblocks
-from mmblocks.catalog import build_on_meta
-from mmblocks.describe import VARIANTS
-from mmblocks.errors import UserError
+from mmblocks.describe.catalog import build_on_meta
+from mmblocks.describe.table import VARIANTS
+from mmblocks.utils.errors import UserError
 from mmblocks.weights import load_pretrained
 from mmblocks.weights.published import doubt_about, unmet_needs
 from tests.parity import randomise
@@ -186,7 +186,7 @@ EVEN_B0 = 'write conv_cfg=None, norm_cfg='
 
 
 @pytest.mark.parametrize(
-    ('cfg', 'source', 'layout', 'expected'),
+    ('cfg', 'source', 'mapping', 'expected'),
     [
         (B0, 'timm://efficientnet_b0.ra_in1k', 'timm', EVEN_B0),
         (B0, 'timm://tf_efficientnet_b0.ns_jft_in1k', 'timm', None),
@@ -257,9 +257,9 @@ EVEN_B0 = 'write conv_cfg=None, norm_cfg='
         (dict(type='ResNetV1c', depth=50), 'net.pth', 'timm (deep stem)', None),
     ],
 )
-def test_addresses_names_and_layouts_tell(cfg, source, layout, expected):
+def test_addresses_names_and_layouts_tell(cfg, source, mapping, expected):
     net = build_on_meta(cfg)
-    doubt = doubt_about(net, net.published, source, layout)
+    doubt = doubt_about(net, net.published, source, mapping)
     assert (doubt is None) == (expected is None), doubt
     if expected is not None:
         assert expected in doubt.text

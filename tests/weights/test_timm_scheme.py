@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmblocks import MobileNetV1
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights import load_pretrained
 from tests.parity import randomise
 
@@ -46,7 +46,7 @@ def test_weights_come_from_timms_cache(timm, tmp_path):
     for name in (NAME, f'{NAME}.{tag}'):
         ours = MobileNetV1(init_cfg=dict(type='Pretrained', checkpoint=f'timm://{name}'))
         ours.init_weights()
-        assert ours.load_reports[0].layout == 'timm'
+        assert ours.load_reports[0].mapping == 'timm'
         with torch.no_grad():
             last = ours.eval()(x)[-1]
             torch.testing.assert_close(last, theirs.forward_features(x), rtol=1e-5, atol=1e-5)

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmblocks import SqueezeNet
 from mmblocks.engine.fit import load_weights
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights import load_pretrained
 from mmblocks.weights.convert import convert_weights
 from mmblocks.weights.values import check_tensors, checked_values

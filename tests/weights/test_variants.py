@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mmblocks
-from mmblocks.errors import UserError
+from mmblocks.utils.errors import UserError
 from mmblocks.weights import load_pretrained
 from mmblocks.weights.convert import named_as
 from tests.parity import randomise
@@ -20,7 +20,7 @@ DEPTHS = (
     (dict(type='ResNetV1d', base_channels=8), *(dict(depth=d) for d in (18, 34))),
     (dict(type='SEResNet', base_channels=8), *(dict(depth=d) for d in (18, 34))),
     (dict(type='PreActSEResNet', base_channels=8), *(dict(depth=d) for d in (18, 34))),
-    (dict(type='SENet', base_channels=8), *(dict(depth=d) for d in (18, 34))),
+    (dict(type='SENet', base_channels=8), *(dict(arch=d) for d in ('18', '34'))),
     *(
         (EFFICIENT, *(dict(arch=dict(family=f, widen_factor=0.25, deepen_factor=d)) for d in pair))
         for f, pair in (('b', (0.3, 0.6)), ('e', (0.3, 0.6)))
@@ -47,13 +47,13 @@ def build(cfg, options):
 
 
 def spellings(net):
-    """Gives the state dict of a net under all the names that it can be written with."""
+    """Returns the state dict of a net under all the names that it can be written with."""
     state_dict = randomise(net).state_dict()
-    layouts = getattr(net, 'accepted_layouts', ())
+    mappings = getattr(net, 'key_mappings', ())
     yield state_dict
-    for layout in layouts:
+    for mapping in mappings:
         try:
-            named = named_as(state_dict, layout.name, layouts, layout.name.split(), 'net')
+            named = named_as(state_dict, mapping.name, mappings, mapping.name.split(), 'net')
         except UserError:  # not of this net
             continue
         yield named.state_dict

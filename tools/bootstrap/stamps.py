@@ -34,7 +34,7 @@ def write_stamp(stamp: Path, key: str, installed: set[str]) -> None:
 
 
 def is_whole(stamp: Path, key: str, site_packages: Path) -> bool:
-    """Tells whether a step is done, for this fingerprint, and nothing of it has gone since."""
+    """Returns whether a step is done, for this fingerprint, and nothing of it has gone since."""
     try:
         content = json.loads(stamp.read_text())
     except (OSError, ValueError):

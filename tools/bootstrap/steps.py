@@ -176,7 +176,7 @@ def places(name: str, environment: Environment) -> tuple[Path, Path]:
 
 
 def is_pending(name: str, environment: Environment) -> bool:
-    """Tells whether the step has to be done."""
+    """Returns whether the step has to be done."""
     if name == 'venv' and not os.access(environment.python, os.X_OK):
         return True
     stamp, site_packages = places(name, environment)

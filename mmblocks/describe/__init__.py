@@ -1,0 +1,1 @@
+"""Description of the backbones: their names, costs, maps and structure."""
