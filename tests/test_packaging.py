@@ -147,7 +147,7 @@ def test_only_torch_and_numpy_are_required(metadata):
         ('lite', {'mmengine', 'mmcv-lite', 'mmdet', 'safetensors'}),
         ('onedl', {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'}),
         ('demo', {'scikit-learn', 'matplotlib'}),
-        ('test', {'pytest', 'hypothesis', 'ruff'}),
+        ('test', {'pytest', 'hypothesis', 'ruff', 'mypy'}),
     ],
 )
 def test_extras_bring_their_libraries(metadata, extra, names):

@@ -48,7 +48,7 @@ def is_count(value: Any, least: int = 1) -> bool:
         >>> is_count(3), is_count(0), is_count(3.0), is_count(0, least=0)
         (True, False, False, True)
     """
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_list_of(fits: Callable[[Any], bool], values: Any) -> bool:
@@ -172,7 +172,7 @@ BY_NAME: dict[str, Accepted | None] = dict(
 )
 
 
-def check_arguments(cls: type, arguments: Mapping[str, Any], **rules: Accepted | None) -> None:
+def check_arguments(cls: type[Any], arguments: Mapping[str, Any], **rules: Accepted | None) -> None:
     """Checks that the arguments of a constructor are what they may be.
 
     A constructor's first line is ``check_arguments(ItsClass, locals())``. None is accepted where
