@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.point_conv import convolve_points
 from mmblocks.utils.checks import PAIR, check, check_arguments, is_count
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -75,9 +77,9 @@ class AKConv(BaseModule):
         kernel_size: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] = 1,
         bias: bool = False,
-        norm_cfg: dict | None = None,
-        act_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType | None = None,
+        init_cfg: MultiConfig | None = None,
         *,
         num_points: int | None = None,
         padding: int | tuple[int, int] | None = None,
@@ -86,13 +88,14 @@ class AKConv(BaseModule):
     ) -> None:
         check_arguments(AKConv, locals(), kernel_size=None)
         super().__init__(init_cfg)
-        if num_points is None and padding is None:
-            num_points, kernel_size = kernel_size, None
-        if num_points is None:
-            num_points = 5
-        if not is_count(num_points):
+        points: int | tuple[int, int] | None = num_points
+        if points is None and padding is None:
+            points, kernel_size = kernel_size, None
+        if points is None:
+            points = 5
+        if not is_count(points):
             raise ValueError(
-                f'num_points={num_points!r} (or kernel_size alone): must be an int of at least 1'
+                f'num_points={points!r} (or kernel_size alone): must be an int of at least 1'
             )
         check('stride', stride, PAIR)
         check('dilation', dilation, PAIR)
@@ -112,9 +115,9 @@ class AKConv(BaseModule):
                 f'groups={groups!r}: must divide in_channels={self.in_channels} and '
                 f'out_channels={self.out_channels}'
             )
-        self.num_points = num_points
+        self.num_points = points
         self.groups = groups
-        self.kernel_size = (num_points, 1)
+        self.kernel_size = (points, 1)
         self.stride = tuple(to_2tuple(stride))
         layers: list[nn.Module] = [
             nn.Conv2d(
@@ -131,7 +134,7 @@ class AKConv(BaseModule):
         if act_cfg is not None:
             layers.append(build_activation_layer(act_cfg))
         self.conv = Sequential(*layers)
-        self.p_conv = _OffsetConv(in_channels, 2 * num_points, self.stride)
+        self.p_conv = _OffsetConv(in_channels, 2 * points, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples the map at the points and convolves what was found."""
@@ -145,7 +148,8 @@ class AKConv(BaseModule):
         right = torch.arange(offsets.shape[3], device=x.device) * self.stride[1]
         rows = rows + (points // points_per_row + down)
         columns = columns + (points % points_per_row + right)
-        conv, *layers = self.conv
+        first, *layers = self.conv
+        conv = cast(nn.Conv2d, first)
         out = convolve_points(x, rows, columns, conv.weight.squeeze(3), conv.bias)
         for layer in layers:
             out = layer(out)

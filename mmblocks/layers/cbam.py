@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -50,10 +51,10 @@ class CBAM(BaseModule):
         ratio: float = 16,
         kernel_size: int = 7,
         bias: bool = False,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        gate_cfg: dict = dict(type='Sigmoid'),
-        init_cfg: dict | list[dict] | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        gate_cfg: ConfigType = dict(type='Sigmoid'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(CBAM, locals())
         super().__init__(init_cfg)
@@ -71,7 +72,12 @@ class _ChannelWeights(BaseModule):
     """One perceptron for the means and the maxima of the channels, added up."""
 
     def __init__(
-        self, channels: int, squeeze_channels: int, bias: bool, act_cfg: dict, gate_cfg: dict
+        self,
+        channels: int,
+        squeeze_channels: int,
+        bias: bool,
+        act_cfg: ConfigType,
+        gate_cfg: ConfigType,
     ) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, squeeze_channels, 1, bias=bias)
@@ -88,7 +94,7 @@ class _ChannelWeights(BaseModule):
 class _PlaceWeights(BaseModule):
     """A convolution of the means and the maxima over the channels."""
 
-    def __init__(self, kernel_size: int, norm_cfg: dict | None, gate_cfg: dict) -> None:
+    def __init__(self, kernel_size: int, norm_cfg: ConfigType | None, gate_cfg: ConfigType) -> None:
         super().__init__()
         self.conv = ConvModule(
             2, 1, kernel_size, padding=kernel_size // 2, norm_cfg=norm_cfg, act_cfg=None

@@ -10,10 +10,11 @@ from torch import nn
 from mmblocks.utils.checks import shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
+from mmblocks.utils.types import ConfigType
 
 
 def build_conv(
-    conv_cfg: dict[str, Any] | None, *args: Any, argument: str = 'conv_cfg', **kwargs: Any
+    conv_cfg: ConfigType | None, *args: Any, argument: str = 'conv_cfg', **kwargs: Any
 ) -> nn.Module:
     """Builds a convolution layer.
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mmblocks.ops.deform_conv import deform_conv
 from mmblocks.ops.finder import runs_compiled_ops
-from mmblocks.ops.sampling import is_tracing
 from mmblocks.utils.checks import AUTO_FLAG, check
+from mmblocks.utils.tracing import is_tracing
 
 BACKENDS = ('auto', 'mmcv', 'torch')
 
@@ -101,8 +101,8 @@ class DeformConvBase(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
         if self.own_maps:
-            nn.init.zeros_(self.conv_offset.weight)
-            nn.init.zeros_(self.conv_offset.bias)
+            for parameter in self.conv_offset.parameters():
+                nn.init.zeros_(parameter)
 
     def _draw_weight(self) -> None:
         raise NotImplementedError

@@ -223,7 +223,7 @@ class DeformConv2dPack(DeformConv2d):
 
     own_maps = 2
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Finds the offsets and convolves with them."""
         return self._run(x, self.conv_offset(x))
 
@@ -252,7 +252,7 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
 
     own_maps = 3
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Finds the offsets and the mask and convolves with them."""
         maps = self.conv_offset(x)
         taps = self.deform_groups * self.taps

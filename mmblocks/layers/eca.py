@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.utils.checks import Accepted, check_arguments, is_number
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -47,8 +48,8 @@ class ECA(BaseModule):
         kernel_size: int | None = None,
         gamma: float = 2,
         beta: float = 1,
-        gate_cfg: dict = dict(type='Sigmoid'),
-        init_cfg: dict | list[dict] | None = None,
+        gate_cfg: ConfigType = dict(type='Sigmoid'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(ECA, locals(), beta=Accepted(is_number, 'a number'))
         super().__init__(init_cfg)

@@ -21,6 +21,7 @@ from mmblocks.utils.checks import (
     is_list_of,
 )
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class SqueezeExcite(BaseModule):
@@ -48,9 +49,9 @@ class SqueezeExcite(BaseModule):
         self,
         channels: int,
         squeeze_channels: int,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        gate_cfg: dict = dict(type='Sigmoid'),
-        init_cfg: dict | list[dict] | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        gate_cfg: ConfigType = dict(type='Sigmoid'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SqueezeExcite, locals())
         super().__init__(init_cfg)
@@ -90,9 +91,9 @@ class SEModule(SqueezeExcite):
         self,
         channels: int,
         ratio: int = 16,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        gate_cfg: dict = dict(type='Sigmoid'),
-        init_cfg: dict | list[dict] | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        gate_cfg: ConfigType = dict(type='Sigmoid'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SEModule, locals())
         super().__init__(channels, max(channels // ratio, 1), act_cfg, gate_cfg, init_cfg)
@@ -139,9 +140,9 @@ class SELayer(BaseModule):
         ratio: int = 16,
         divisor: int = 8,
         bias: bool | str = 'auto',
-        conv_cfg: dict | None = None,
-        act_cfg: dict | Sequence[dict] = (dict(type='ReLU'), dict(type='Sigmoid')),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        act_cfg: ConfigType | Sequence[ConfigType] = (dict(type='ReLU'), dict(type='Sigmoid')),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SELayer, locals(), act_cfg=_ONE_OR_TWO, bias=AUTO_FLAG)
         super().__init__(init_cfg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.utils.checks import ODD, check_arguments, is_list_of, shown
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
-def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ...]:
+def checked_windows(kernel_sizes: int | Sequence[int], argument: str) -> tuple[int, ...]:
     """Checks that pooling over the windows keeps the size of a map.
 
     Args:
@@ -30,7 +32,7 @@ def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ..
         >>> checked_windows([5, 9], 'kernel_sizes')
         (5, 9)
     """
-    sizes = (kernel_sizes,) if ODD.fits(kernel_sizes) else kernel_sizes
+    sizes: Any = (kernel_sizes,) if ODD.fits(kernel_sizes) else kernel_sizes
     if sizes != () and not is_list_of(ODD.fits, sizes):
         raise ValueError(
             f'{argument}={shown(kernel_sizes)}: must be odd numbers, so that the maps keep their '
@@ -73,10 +75,10 @@ class SPPBottleneck(BaseModule):
         in_channels: int,
         out_channels: int,
         kernel_sizes: Sequence[int] = (5, 9, 13),
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SPPBottleneck, locals())
         super().__init__(init_cfg)

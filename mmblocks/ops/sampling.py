@@ -8,10 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def is_tracing() -> bool:
-    """Whether torch.compile, torch.export or torch.jit.trace is recording the call."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+from mmblocks.utils.tracing import is_tracing
 
 
 def sample_bilinear(maps: Tensor, y: Tensor, x: Tensor, padding: str = 'zeros') -> Tensor:

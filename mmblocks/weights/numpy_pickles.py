@@ -83,12 +83,13 @@ class PlainArray(np.ndarray):
         _, shape, dtype, in_columns, data = state
         dtype = _plain(dtype)
         data = bytes(dtype.bytes_of(data, shape))
-        super().__setstate__((1, shape, dtype.dtype, in_columns is True, data))
+        state = (1, shape, dtype.dtype, in_columns is True, data)
+        super().__setstate__(state)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return np.asarray(self).__reduce_ex__(protocol)
 
-    def __deepcopy__(self, memo: dict) -> np.ndarray:
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> np.ndarray:
         return np.array(self)
 
 
@@ -124,8 +125,8 @@ def _plain(dtype: Any) -> PlainDtype:
     raise ValueError('a numpy array or scalar in it has no dtype')
 
 
-def _named() -> dict[str, Callable]:
-    inside = {
+def _named() -> dict[str, Callable[..., Any]]:
+    inside: dict[str, Callable[..., Any]] = {
         'multiarray._reconstruct': _reconstruct,
         'multiarray.scalar': _scalar,
         'numeric._frombuffer': _frombuffer,
