@@ -17,6 +17,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from numpy.typing import NDArray
 
 from mmblocks.weights.numpy_pickles import STAND_INS, PlainArray, PlainDtype
 from mmblocks.weights.training_state import is_small
@@ -48,7 +49,7 @@ class _RestoredHistory(HistoryBuffer):
         self._log_history, self._count_history = np.array(log), np.array(count)
 
 
-def _is_series(value: Any) -> TypeGuard[np.ndarray]:
+def _is_series(value: Any) -> TypeGuard[NDArray[Any]]:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in 'biuf'
 
 
