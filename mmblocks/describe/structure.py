@@ -79,14 +79,15 @@ def _add_stitched(tree: Tree, path: str, module: nn.Module, shapes: Mapping[str,
     if replaced := getattr(module, 'replaces', ''):
         tree.add(f'{path} {kind} in place of {replaced}{_result(shapes, [path])}')
         return
-    if getattr(module, 'is_dcn', False):
-        tree.add(f'{path} {kind} of dcn{_result(shapes, [path])}')
-        return
-    if getattr(module, 'plugin_places', None):
+    if getattr(module, 'plugin_positions', None):
         before = _size(shapes[path][0]) if path in shapes else ''
         tree = tree.add(f'{path} {kind} {before}{_result(shapes, [path])}')
     for name, child in module.named_children():
-        _add_stitched(tree, f'{path}.{name}', child, shapes)
+        child_path = f'{path}.{name}'
+        if name == getattr(module, 'dcn_conv', None):
+            tree.add(f'{child_path} {type(child).__name__} of dcn{_result(shapes, [child_path])}')
+        else:
+            _add_stitched(tree, child_path, child, shapes)
 
 
 def _result(shapes: Mapping[str, Any], names: Sequence[str]) -> str:

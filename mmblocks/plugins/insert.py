@@ -35,7 +35,9 @@ def insert_plugins(
         ValueError: A plugin cannot stand where it shall.
     """
     blocks = [list(_blocks(backbone, names)) for names in stages]
-    bare = [not any(AFTER_BLOCK in block.plugin_places for _, block in found) for found in blocks]
+    bare = [
+        not any(AFTER_BLOCK in block.plugin_positions for _, block in found) for found in blocks
+    ]
     known = plugin_positions(backbone, stages)
     parsed = parse_plugins(plugins, len(stages), known, at_least=cut)
     # A size that is halved evenly as often as any net halves it.
@@ -75,14 +77,14 @@ def plugin_positions(backbone: nn.Module, stages: Sequence[Sequence[str]]) -> tu
         stages: The names of each stage's modules.
     """
     blocks = [block for names in stages for _, block in _blocks(backbone, names)]
-    inner = {position for block in blocks for position in block.plugin_places}
+    inner = {position for block in blocks for position in block.plugin_positions}
     return (*sorted(inner - {AFTER_BLOCK, PARALLEL}), AFTER_BLOCK, PARALLEL)
 
 
 def _blocks(backbone: nn.Module, names: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
     for name in names:
         for path, module in backbone.get_submodule(name).named_modules(prefix=name):
-            if getattr(module, 'plugin_places', None):
+            if getattr(module, 'plugin_positions', None):
                 yield path, module
 
 
@@ -95,7 +97,7 @@ def _insert(
 ) -> set[int]:
     """Puts plugins into one block; gives the ids of those that have found a place."""
     used = set()
-    places = block.plugin_places
+    places = block.plugin_positions
     # What stands beside a block is added before anything runs behind it.
     for position in sorted(places, key=lambda name: name != PARALLEL):
         here = [plugin for plugin in plugins if plugin.position == position]
@@ -105,14 +107,7 @@ def _insert(
         before, after = shapes[f'{path}.{places[position]}' if places[position] else path]
         place = Place((before if position == PARALLEL else after)[1:], after[1:])
         names = add_plugins(block, here, position, place)
-        if position not in (AFTER_BLOCK, PARALLEL) and hasattr(block, 'run_behind'):
-            block.run_behind(position, names)
-        else:
-            target.register_forward_hook(_Stitched(block, tuple(names), position == PARALLEL))
-            if isinstance(target, nn.Conv2d):
-                # Norms are folded into the convolution in front of them in the order of the
-                # children: what has a plugin behind it must have no norm there.
-                block._modules[places[position]] = block._modules.pop(places[position])
+        target.register_forward_hook(_Stitched(block, tuple(names), position == PARALLEL))
         used |= {id(plugin) for plugin in here}
     return used
 

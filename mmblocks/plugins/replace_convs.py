@@ -107,13 +107,12 @@ def replace_convs(
 
 def _convs(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Conv2d]]:
     """Finds convolutions, but none that belong to another, as those that find its offsets."""
-    if getattr(module, 'is_dcn', False):
-        return
     if isinstance(module, nn.Conv2d):
         yield path, module
         return
     for name, child in module.named_children():
-        yield from _convs(child, f'{path}.{name}')
+        if name != getattr(module, 'dcn_conv', None):
+            yield from _convs(child, f'{path}.{name}')
 
 
 def _is_swapped(conv: nn.Conv2d, swap: ConvReplacement) -> bool:
