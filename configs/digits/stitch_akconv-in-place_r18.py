@@ -3,9 +3,7 @@ _base_ = 'retinanet_r18_fpn_digits.py'
 model = dict(
     backbone=dict(
         replace_convs=[
-            dict(
-                cfg=dict(type='mmblocks.AKConv', num_points=5), stages=(False, False, True, True)
-            )
+            dict(cfg=dict(type='mmblocks.AKConv', num_points=5), stages=(False, False, True, True))
         ]
     )
 )

@@ -17,13 +17,13 @@ from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
+from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
-    block: type[PreActBlock]
+    block: type[PreActBasicBlock] | type[PreActBottleneck]
     stage_blocks: tuple[int, int, int, int]
 
 

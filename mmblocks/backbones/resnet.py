@@ -15,7 +15,7 @@ from mmblocks.backbones.pretrained import resolve_init_cfg
 from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
+from mmblocks.layers.residual import BasicBlock, Bottleneck
 from mmblocks.utils.checks import (
     COUNT,
     Accepted,
@@ -34,7 +34,7 @@ _BOOLS = Accepted(lambda value: is_list_of(_BOOL.fits, value), 'a list of bools'
 
 
 class _Arch(NamedTuple):
-    block: type[ResidualBlock]
+    block: type[BasicBlock] | type[Bottleneck]
     stage_blocks: tuple[int, int, int, int]
 
 

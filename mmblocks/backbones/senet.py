@@ -18,7 +18,6 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
     SENet154Bottleneck,
     SENetBasicBlock,
-    SENetBlock,
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -26,7 +25,7 @@ from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
-    block: type[SENetBlock]
+    block: type[SENetBasicBlock] | type[SENetBottleneck]
     stage_blocks: tuple[int, int, int, int]
     style: str = 'caffe'
     # Of the 3x3 convolutions of a bottleneck: groups, and channels of each for 64 planes.

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from mmblocks.describe.structure import structure
 from mmblocks.layers.focus import Focus
-from mmblocks.plugins.shapes import module_shapes
 from mmblocks.plugins.build import IdentityStart
+from mmblocks.plugins.shapes import module_shapes
 from tests.backbones.nets import NETS
 from tests.parity import randomise
 

@@ -98,7 +98,10 @@ FIRE = dict(
 @pytest.mark.parametrize(
     ('entry', 'expected'),
     [
-        (dict(cfg=dict(type='mmblocks.AKConf')), r"replace_convs\[0\]: cfg: no layer 'mmblocks\.AKC"),
+        (
+            dict(cfg=dict(type='mmblocks.AKConf')),
+            r"\[0\]: cfg: no layer 'mmblocks\.AKConf'",
+        ),
         (dict(cfg=AK, kernels='3x3'), r"kernels='3x3': must be one of \['spatial'"),
         (dict(cfg=AK, stages=(True,)), 'stages=.* must be 4 bools'),
         (dict(cfg=AK, stages=(True,) * 5), 'stages=.* must be 4 bools'),
@@ -121,13 +124,11 @@ FIRE = dict(
 )
 def test_a_replacement_that_cannot_be_is_explained(entry, expected):
     with pytest.raises(ValueError, match=expected):
-        MODELS.build(
-            dict(type='mmblocks.ResNet', depth=18, base_channels=8, replace_convs=[entry])
-        )
+        MODELS.build(dict(type='mmblocks.ResNet', depth=18, base_channels=8, replace_convs=[entry]))
 
 
 def test_replacements_are_a_list():
-    with pytest.raises(ValueError, match='replace_convs=.*: must be a list of dicts, or None'):
+    with pytest.raises(ValueError, match=r'replace_convs=.*: must be a list of dicts, or None'):
         MODELS.build(dict(type='mmblocks.ResNet', depth=18, replace_convs=dict(cfg=AK)))
 
 
@@ -150,6 +151,7 @@ def test_what_a_deformable_convolution_is_made_of_stays(kind):
     net = MODELS.build(cfg | dcn)
     net.init_weights()
     assert isinstance(net.layer2[0].conv1, Double)
+    assert net.layer2[0].dcn_conv == 'conv2'
     deformable = net.layer2[0].conv2
     assert net.inserted['layer2.0.conv2'].by == 'dcn'
     assert not any(isinstance(m, Double) for m in deformable.modules())
