@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmblocks.backbones.freezing import freeze, parameters_of
-from mmblocks.backbones.group import Classifier, Group, add_modules, as_indices, blocks_of
+from mmblocks.backbones.group import (
+    Classifier,
+    Group,
+    add_modules,
+    as_indices,
+    blocks_of,
+    resolve_out_indices,
+)
 from mmblocks.backbones.random_tensors import RandomTensors
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
@@ -129,7 +136,9 @@ class BaseBackbone(BaseModule):
             classifier: Makes the modules from the last map to the logits. They are no group:
                 never frozen, never recomputed.
         """
-        self.out_indices = self._resolve_out_indices(num_outputs, needed=classifier is None)
+        self.out_indices = resolve_out_indices(
+            self.out_indices, num_outputs, type(self).__name__, may_be_empty=classifier is not None
+        )
         num_wanted = num_outputs if classifier else self.out_indices[-1] + 1
         stages: list[Group] = []
         for group in groups:
@@ -159,21 +168,6 @@ class BaseBackbone(BaseModule):
         inserted, whole = insert_plugins(self, stages, self.plugins, num_stages)
         self.inserted |= inserted
         self._group_plugins = {self._stage_groups[i]: chains for i, chains in whole.items()}
-
-    def _resolve_out_indices(self, num_outputs: int, needed: bool) -> tuple[int, ...]:
-        name = type(self).__name__
-        if needed and not self.out_indices:
-            raise ValueError(f'out_indices=() of {name}: must be one or more ints')
-        for i in self.out_indices:
-            if not -num_outputs <= i < num_outputs:
-                raise ValueError(
-                    f'out_indices={self.out_indices} of {name}: there is no output {i}; '
-                    f'outputs are 0 to {num_outputs - 1} (or -{num_outputs} to -1 from the end)'
-                )
-        resolved = sorted(i % num_outputs for i in self.out_indices)
-        if len(set(resolved)) != len(resolved):
-            raise ValueError(f'out_indices={self.out_indices} of {name} names an output twice')
-        return tuple(resolved)
 
     @property
     def has_classifier(self) -> bool:
@@ -282,8 +276,11 @@ class BaseBackbone(BaseModule):
             ValueError: It is out of range; nothing has changed then.
         """
         self.check_frozen_stages(frozen_stages)
-        # By the names of today, as modules may have been parametrized, fused or replaced since.
-        for name, parameter in parameters_of(self, self._names_up_to(self.frozen_stages)).items():
+        # By the names of today, as modules may have been parametrized, fused or replaced since;
+        # and all of them before anything changes.
+        before = parameters_of(self, self._names_up_to(self.frozen_stages))
+        parameters_of(self, self._names_up_to(frozen_stages))
+        for name, parameter in before.items():
             if name not in self._held_back and parameter.is_floating_point():
                 parameter.requires_grad_(True)
         self.frozen_stages = frozen_stages

@@ -100,3 +100,35 @@ def as_indices(value: int | Sequence[int]) -> tuple[int, ...]:
     except TypeError:
         pass
     raise ValueError(f'out_indices={value!r}: must be one or more ints')
+
+
+def resolve_out_indices(
+    out_indices: Sequence[int], num_outputs: int, net: str, may_be_empty: bool
+) -> tuple[int, ...]:
+    """Returns ``out_indices`` in order, counted from the start.
+
+    Args:
+        out_indices: Which outputs; negative ones count from the end.
+        num_outputs: How many there can be.
+        net: The net's name, for errors.
+        may_be_empty: Whether there may be none.
+
+    Raises:
+        ValueError: One of them is not there or named twice, or there is none.
+
+    Example:
+        >>> resolve_out_indices((-1, 0), 4, 'ResNet', may_be_empty=False)
+        (0, 3)
+    """
+    if not out_indices and not may_be_empty:
+        raise ValueError(f'out_indices=() of {net}: must be one or more ints')
+    for i in out_indices:
+        if not -num_outputs <= i < num_outputs:
+            raise ValueError(
+                f'out_indices={out_indices} of {net}: there is no output {i}; '
+                f'outputs are 0 to {num_outputs - 1} (or -{num_outputs} to -1 from the end)'
+            )
+    resolved = sorted(i % num_outputs for i in out_indices)
+    if len(set(resolved)) != len(resolved):
+        raise ValueError(f'out_indices={out_indices} of {net} names an output twice')
+    return tuple(resolved)

@@ -88,7 +88,7 @@ def parse_conv_replacements(
             raise ValueError(f'{name} has {sorted(unknown)}; accepted are {", ".join(_KEYS)}')
         cfg, kernels = entry['cfg'], entry.get('kernels', 'spatial')
         if not is_layer_cfg(cfg):
-            raise ValueError(f"{name}: cfg={shown(cfg)} must be a dict with the layer's type")
+            raise ValueError(f"{name}={shown(entry)}: cfg must be a dict with the layer's type")
         find_layer(cfg['type'], argument=f'{name}: cfg')
         check_choice(f'{name}: kernels', kernels, _KERNELS)
         check(f'{name}: fallback_on_stride', entry.get('fallback_on_stride', False), FLAG)

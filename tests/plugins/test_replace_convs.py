@@ -108,7 +108,7 @@ FIRE = dict(
         (dict(cfg=AK, stages=(False,) * 4), 'at least one True'),
         (dict(cfg=AK, stage=(True,) * 4), r"has \['stage'\]; accepted are cfg, stages"),
         (dict(stages=(True,) * 4), 'must be a dict with cfg, stages'),
-        (dict(cfg='AKConv'), "cfg='AKConv' must be a dict with the layer's type"),
+        (dict(cfg='AKConv'), "'AKConv'.*: cfg must be a dict with the layer's type"),
         (dict(cfg=AK, fallback_on_stride=1), 'fallback_on_stride=1: must be True or False'),
         ('AKConv', 'must be a dict with cfg'),
         (
