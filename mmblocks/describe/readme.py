@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mmblocks.describe.table import markdown_peers, markdown_table
+from mmblocks.describe.table import backbones_table, weights_table
 from mmblocks.utils.errors import UserError
 
 README = Path(__file__).parents[2] / 'README.md'
-TABLES = dict(backbones=markdown_table, weights=markdown_peers)
+TABLES = dict(backbones=backbones_table, weights=weights_table)
 
 
 def write_tables(path: Path = README) -> None:

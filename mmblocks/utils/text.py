@@ -30,7 +30,7 @@ def markdown_table(rows: Sequence[Sequence[str]], align: str) -> str:
     Example:
         >>> print(markdown_table([('net', 'mAP'), ('GhostNet', '0.5')], 'lr'))
         | net      | mAP |
-        |----------|----:|
+        |:---------|----:|
         | GhostNet | 0.5 |
     """
     table = GithubFlavoredMarkdownTable(rows)
