@@ -50,6 +50,7 @@ setup(
     license_files=['LICENSE'],
     packages=find_packages(include=['mmblocks', 'mmblocks.*']),
     package_data={'mmblocks': ['py.typed', *MIM_FILES]},
+    entry_points={'console_scripts': ['mmblocks=mmblocks.cli.main:main']},
     python_requires='>=3.10',
     install_requires=['torch', 'numpy'],
     extras_require={

@@ -39,7 +39,7 @@ class DepthwiseSeparableConv(BaseModule):
         torch.Size([1, 32, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'act1',
         'after_conv2': 'act2',
         **AROUND_BLOCK,

@@ -48,7 +48,7 @@ class EdgeResidual(BaseModule):
         torch.Size([1, 24, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'conv1',
         'after_conv2': 'conv2',
         **AROUND_BLOCK,

@@ -40,7 +40,10 @@ class FireModule(BaseModule):
         torch.Size([2, 128, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'squeeze_activation', **AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {
+        'after_conv1': 'squeeze_activation',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class GhostBottleneck(BaseModule):
         torch.Size([1, 24, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'ghost1',
         'after_conv2': 'ghost2',
         **AROUND_BLOCK,

@@ -41,7 +41,7 @@ class Inception(BaseModule):
         torch.Size([1, 256, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class InvertedResidual(BaseModule):
         torch.Size([1, 24, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'expand_conv',
         'after_conv2': 'depthwise_conv',
         'after_conv3': 'linear_conv',

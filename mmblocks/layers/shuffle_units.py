@@ -46,7 +46,7 @@ class ShuffleUnit(BaseModule):
         torch.Size([1, 240, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'g_conv_1x1_compress',
         'after_conv2': 'depthwise_conv3x3_bn',
         'after_conv3': 'g_conv_1x1_expand',
@@ -127,7 +127,7 @@ class ShuffleUnitV2(BaseModule):
         torch.Size([1, 116, 4, 4])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'branch2.0',
         'after_conv2': 'branch2.1',
         'after_conv3': 'branch2.2',

@@ -57,7 +57,8 @@ def conv_problem(conv_cfg: Mapping[str, Any], argument: str) -> str | None:
         >>> conv_problem(dict(type='Conv3d'), 'conv_cfg').partition(':')[0]
         'cannot take a map'
     """
-    return _problem(conv_cfg, argument, _build_conv)
+    problem = _problem(conv_cfg, argument, _build_conv)
+    return f'{problem} (a net takes layers of other kinds by replace_convs)' if problem else None
 
 
 def _build_norm(cfg: ConfigType) -> nn.Module:
