@@ -3,7 +3,7 @@
 #   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo`
 
 .DEFAULT_GOAL := help
-.PHONY: help demo transfer stitch test lint format setup clean
+.PHONY: help demo transfer stitch test peers lint format setup clean
 
 BIN := .venv/bin
 SETUP := @sh tools/bootstrap/run.sh
@@ -30,6 +30,10 @@ test:  ## lint, then run all tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
+peers:  ## compile mmcv's ops for make test to compare with; without them it skips that
+	$(SETUP) test
+	@$(BIN)/python tools/bootstrap/compiled_ops.py
+
 # mypy reads torch's types, so that it comes with the set-up for the tests.
 lint:  ## run ruff and, where the tests are set up, mypy
 	$(SETUP) lint
@@ -46,6 +50,6 @@ setup:  ## only set up: the environment .venv with everything that demo and test
 	$(SETUP) test
 
 clean:  ## remove the environment, the peers and what builds left; data and work_dirs stay
-	rm -rf .venv .peers .peers.new .setup.log build dist *.egg-info
+	rm -rf .venv .peers build dist *.egg-info
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find mmblocks tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +
