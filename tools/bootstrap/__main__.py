@@ -95,7 +95,7 @@ def do(name: str) -> None:
     files = [ROOT / 'requirements' / file for file in files.split()]
     parts = [BASE_PYTHON, sys.version, *(file.read_text() for file in files)]
     key = hashlib.sha256('\0'.join(parts).encode()).hexdigest()
-    stamp = (PEERS if name == 'peers' else VENV) / 'mmblocks' / name
+    stamp = PEERS / '.stamp' if name == 'peers' else VENV / 'mmblocks' / name
     if os.access(PYTHON, os.X_OK) and stamp.is_file() and stamp.read_text() == key:
         return
     print(f'set-up: installing {what}', flush=True)
