@@ -1,14 +1,18 @@
 """What all tests share: the folder of peers and a fixed seed."""
 
 import importlib
+import importlib.util
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
+
+from tests.mmcv_ops import running_on
 
 # The nets under test are tiny: more threads would only wait for each other. The variable is for
 # the processes that tests start.
@@ -69,6 +73,25 @@ def peer():
     fragment.define('qnms(Tensor x) -> Tensor')
     yield importlib.import_module
     sys.path.remove(str(PEERS))
+
+
+@pytest.fixture(scope='session')
+def compiled():
+    """``with compiled() as ops`` has mmcv.ops run on its compiled ops, from the folder of peers."""
+    path = PEERS / 'compiled' / '_ext.so'
+    if not path.is_file():
+        pytest.skip(f"mmcv's compiled ops are not in {path.parent}: `make peers` brings them")
+    spec = importlib.util.spec_from_file_location('compiled._ext', path)
+    ext = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ext)
+    return partial(running_on, ext)
+
+
+@pytest.fixture
+def on_compiled(compiled):
+    """mmcv.ops on its compiled ops, for the whole test."""
+    with compiled() as ops:
+        yield ops
 
 
 @pytest.fixture(scope='session')

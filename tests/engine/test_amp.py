@@ -149,6 +149,7 @@ def test_boxes_far_from_the_origin_keep_their_place(build):
     assert {t.dtype for t in (*scores, *boxes)} == {torch.float32}
 
 
+@pytest.mark.usefixtures('on_compiled')
 def test_ops_are_as_ever_without_autocast():
     from mmcv.ops import nms, roi_align
 

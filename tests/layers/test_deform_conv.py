@@ -60,6 +60,13 @@ def outputs_and_gradients(conv, inputs):
     return [out, *torch.autograd.grad(out, [*inputs, *conv.parameters()], grad)]
 
 
+@pytest.fixture(params=['torch', 'mmcv'])
+def backend(request):
+    if request.param == 'mmcv':
+        request.getfixturevalue('on_compiled')
+    return request.param
+
+
 def paired(cls, **settings):
     """One of ours and mmcv's own with the same weights, in float64."""
     ours = randomise(cls(4, 8, **settings).double())
@@ -70,6 +77,7 @@ def paired(cls, **settings):
 
 @pytest.mark.parametrize('settings', SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize('cls', CLASSES)
+@pytest.mark.usefixtures('on_compiled')
 def test_outputs_and_gradients_are_mmcvs(cls, settings):
     ours, theirs = paired(cls, **settings)
     inputs = inputs_for(ours)
@@ -82,6 +90,7 @@ def test_outputs_and_gradients_are_mmcvs(cls, settings):
 
 @pytest.mark.parametrize('size', [(5, 7), (16, 8), (13, 40)])
 @pytest.mark.parametrize('cls', CLASSES)
+@pytest.mark.usefixtures('on_compiled')
 def test_gradients_on_whole_pixels_are_mmcvs(cls, size):
     """Where training starts: the slope jumps there, and one side has to be chosen."""
     ours, theirs = paired(cls, kernel_size=3, padding=1)
@@ -99,6 +108,7 @@ def test_gradients_on_whole_pixels_are_mmcvs(cls, size):
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 5), (5, 1), (2, 2)])
+@pytest.mark.usefixtures('on_compiled')
 def test_maps_may_be_smaller_than_the_kernel(size):
     ours, theirs = paired(ModulatedDeformConv2d, kernel_size=3, padding=1)
     x, offset, mask = inputs_for(ours, size, spread=0.7)
@@ -148,6 +158,7 @@ def test_gradients_are_those_of_finite_differences():
 @pytest.mark.parametrize(
     ('cls', 'name'), [(DeformConv2dPack, 'DCN'), (ModulatedDeformConv2dPack, 'DCNv2')]
 )
+@pytest.mark.usefixtures('on_compiled')
 def test_a_pack_is_mmcvs_with_weights_moved_both_ways(cls, name, deform_groups):
     mmcv_ops(cls.__name__)
     cfg = dict(in_channels=4, out_channels=6, kernel_size=3, padding=1, stride=2)
@@ -208,7 +219,6 @@ def test_half_precision_tells_the_pixels_of_a_wide_map_apart():
     assert_close(out, F.conv2d(x, conv.weight, padding=1))
 
 
-@pytest.mark.parametrize('backend', ['torch', 'mmcv'])
 @pytest.mark.parametrize('cls', PACKS)
 def test_channels_last_changes_nothing(cls, backend):
     conv = randomise(cls(4, 6, 3, padding=1, deform_groups=2, backend=backend))
@@ -218,7 +228,6 @@ def test_channels_last_changes_nothing(cls, backend):
     assert_close(last(x.contiguous(memory_format=torch.channels_last)), expected)
 
 
-@pytest.mark.parametrize('backend', ['torch', 'mmcv'])
 @pytest.mark.parametrize('cls', PACKS)
 def test_an_empty_batch(cls, backend):
     conv = cls(4, 6, 3, padding=1, backend=backend)
@@ -230,6 +239,7 @@ def test_an_empty_batch(cls, backend):
 
 
 @pytest.mark.parametrize('batch', [1, 3, 5])
+@pytest.mark.usefixtures('on_compiled')
 def test_mmcvs_op_takes_any_batch_size(batch):
     conv = randomise(DeformConv2dPack(4, 4, 3, padding=1, im2col_step=2, bias=True))
     x = torch.randn(batch, 4, 5, 6)
@@ -239,6 +249,7 @@ def test_mmcvs_op_takes_any_batch_size(batch):
 
 
 @pytest.mark.parametrize('cls', PACKS)
+@pytest.mark.usefixtures('on_compiled')
 def test_either_backend_gives_the_same(cls):
     conv = randomise(cls(4, 4, 3, padding=1, deform_groups=2))
     x = torch.randn(2, 4, 5, 6)

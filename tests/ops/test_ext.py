@@ -27,7 +27,7 @@ def gradients(out, *inputs):
 @pytest.mark.parametrize('settings', [(1, 1, 1, 1), (2, 0, 2, 2)])
 @pytest.mark.parametrize('modulated', [False, True])
 def test_deformable_convolutions_are_the_compiled_ops(
-    compiled, request, modulated, settings, deform_groups
+    compiled, on_forms, modulated, settings, deform_groups
 ):
     stride, padding, dilation, groups = settings
     x, weight, bias = rand(2, 4, 9, 8), rand(6, 4 // groups, 3, 3), rand(6)
@@ -43,8 +43,9 @@ def test_deformable_convolutions_are_the_compiled_ops(
         out = convolve(*inputs, *options)
         return out, gradients(out, *inputs)
 
-    expected = run(compiled)
-    assert_close(run(request.getfixturevalue('on_forms')), expected, rtol=1e-4, atol=1e-3)
+    with compiled() as ops:
+        expected = run(ops)
+    assert_close(run(on_forms), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_regions_are_pooled_to_their_largest_pixel(on_forms):
@@ -192,7 +193,8 @@ def test_an_op_without_a_form_is_an_error_that_names_it(on_forms):
         on_forms.box_iou_rotated(torch.rand(2, 5), torch.rand(2, 5))
 
 
-def test_mask_rcnn_learns_and_finds_the_same_on_the_forms(compiled, request, mmdet_models):
+@pytest.mark.usefixtures('on_forms')
+def test_mask_rcnn_learns_and_finds_the_same_on_the_forms(compiled, mmdet_models):
     cfg = load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.model.backbone = dict(type='mmblocks.ResNet', depth=18, base_channels=8)
     cfg.model.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
@@ -216,7 +218,7 @@ def test_mask_rcnn_learns_and_finds_the_same_on_the_forms(compiled, request, mmd
         found = [(one.pred_instances.bboxes, one.pred_instances.scores) for one in found]
         return total.detach(), found, [p.grad for p in detector.parameters() if p.grad is not None]
 
-    expected = run()
+    with compiled():
+        expected = run()
     assert sum(len(boxes) for boxes, _ in expected[1])
-    request.getfixturevalue('on_forms')
     assert_close(run(), expected, rtol=1e-3, atol=1e-4)

@@ -32,7 +32,8 @@ few = settings(max_examples=25, deadline=None)
 @drawn
 def test_it_keeps_what_the_compiled_op_keeps(compiled, count, seed, threshold, offset):
     boxes, scores = boxes_and_scores(count, seed)
-    _, expected = compiled.nms(boxes, scores, threshold, offset)
+    with compiled() as ops:
+        _, expected = ops.nms(boxes, scores, threshold, offset)
     assert torch.equal(nms(boxes, scores, threshold, offset), expected)
 
 
@@ -43,9 +44,10 @@ def test_soft_nms_gives_the_scores_of_the_compiled_op(compiled, count, seed, thr
     boxes, scores = boxes_and_scores(min(count, 60), seed, least=1)
     for number, method in enumerate(('naive', 'linear', 'gaussian')):
         dets, kept = soft_nms(boxes, scores, threshold, 0.5, 0.01, number, offset)
-        expected, indices = compiled.soft_nms(
-            boxes, scores, threshold, 0.5, 0.01, method=method, offset=offset
-        )
+        with compiled() as ops:
+            expected, indices = ops.soft_nms(
+                boxes, scores, threshold, 0.5, 0.01, method=method, offset=offset
+            )
         assert_close(dets[:, 4].sort().values, expected[:, 4].sort().values)
         assert_close(dets[:, :4], boxes[kept])
         assert sorted(kept.tolist()) == sorted(indices.tolist())
@@ -59,7 +61,8 @@ def test_nms_match_gives_the_groups_of_the_compiled_op(compiled, count, seed, th
     if not len(dets):
         assert nms_match(dets, threshold) == []
         return
-    expected = [group.tolist() for group in compiled.nms_match(dets, threshold)]
+    with compiled() as ops:
+        expected = [group.tolist() for group in ops.nms_match(dets, threshold)]
     assert nms_match(dets, threshold) == expected
 
 

@@ -38,9 +38,10 @@ def test_values_and_gradients_are_the_compiled_op_s(
 ):
     maps, rois = inputs(count, seed, dtype)
     maps.requires_grad_()
-    expected = compiled.roi_align(maps, rois, size, 0.125, ratio, mode, aligned)
-    grad = torch.randn_like(expected)
-    expected_grad = torch.autograd.grad(expected, maps, grad)[0] if count else 0 * maps
+    with compiled() as ops:
+        expected = ops.roi_align(maps, rois, size, 0.125, ratio, mode, aligned)
+        grad = torch.randn_like(expected)
+        expected_grad = torch.autograd.grad(expected, maps, grad)[0] if count else 0 * maps
     options = (rois, size, 0.125, ratio, aligned)
     with torch.no_grad():
         if mode == 'avg':
