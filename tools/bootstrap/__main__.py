@@ -23,10 +23,10 @@ PYTHON = VENV / 'bin' / 'python'
 BASE_PYTHON = os.path.realpath(sys._base_executable)
 # Of a user's shell, what would send packages elsewhere or bring others in.
 STRAY = ('PYTHONPATH', 'PYTHONHOME', 'PIP_USER', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_ROOT')
-STEPS = {  # what it installs, the files that it depends on, and pip's arguments
+STEPS = {  # what it installs, the files that it depends on, and pip's arguments ({pin}: its own)
     'venv': ('an environment in .venv', '', ''),
-    'ruff': ('ruff', 'tests.txt', '--no-deps -c {0} ruff'),
-    'torch': ('torch (200 MB, with CUDA 3 GB)', 'runtime.txt', '-c {0} torch'),
+    'ruff': ('ruff', 'tests.txt', '--no-deps {pin}'),
+    'torch': ('torch (200 MB, with CUDA 3 GB)', 'runtime.txt', '-c {0} {pin}'),
     'runtime': ('mmdet and the rest', 'runtime.txt demo.txt', '--no-deps -r {0} -r {1}'),
     'package': (
         'this checkout',
@@ -92,9 +92,9 @@ def make_venv() -> None:
 def do(name: str) -> None:
     """Does a step if it is not whole."""
     what, files, arguments = STEPS[name]
-    files = [ROOT / 'requirements' / file for file in files.split()]
-    parts = [BASE_PYTHON, sys.version, *(file.read_text() for file in files)]
-    key = hashlib.sha256('\0'.join(parts).encode()).hexdigest()
+    files = [f'requirements/{file}' for file in files.split()]
+    text = '\0'.join((ROOT / file).read_text() for file in files)
+    key = hashlib.sha256(f'{BASE_PYTHON} {sys.version} {text}'.encode()).hexdigest()
     stamp = PEERS / '.stamp' if name == 'peers' else VENV / 'mmblocks' / name
     if os.access(PYTHON, os.X_OK) and stamp.is_file() and stamp.read_text() == key:
         return
@@ -106,7 +106,8 @@ def do(name: str) -> None:
         if name == 'peers':
             shutil.rmtree(PEERS, ignore_errors=True)
         options = ['--disable-pip-version-check', '--no-input', '--progress-bar=off']
-        run(PYTHON, '-m', 'pip', 'install', *options, *arguments.format(*files).split())
+        pin = re.search(rf'^{name}==\S+|\Z', text, re.MULTILINE)[0]
+        run(PYTHON, '-m', 'pip', 'install', *options, *arguments.format(*files, pin=pin).split())
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(key)
 

@@ -14,9 +14,8 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = ROOT / 'requirements' / 'compiled.txt'
@@ -50,13 +49,13 @@ def main() -> None:
     """Takes the extension module out of the wheel, which is built where there is none."""
     mmcv = re.search(r'^mmcv==(\S+)', PINS.read_text(), re.MULTILINE)[1]
     python = f'cp{sys.version_info[0]}{sys.version_info[1]}-{sysconfig.get_platform()}'
-    folder = CACHE / f'mmcv-{mmcv}-torch-{torch.__version__}-{python}-cpu'
+    folder = CACHE / f'mmcv-{mmcv}-torch-{version("torch")}-{python}-cpu'
     if not list(folder.glob('*.whl')):
         build(folder)
     with zipfile.ZipFile(next(folder.glob('*.whl'))) as wheel:
         (name,) = (name for name in wheel.namelist() if name.startswith('mmcv/_ext.'))
         target = ROOT / '.peers' / 'compiled' / '_ext.so'
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(wheel.read(name))
 
 
