@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmblocks.layers.conv import build_conv
 from mmblocks.utils.checks import check_arguments
@@ -16,7 +16,7 @@ class InceptionDWConv2d(BaseModule):
     """A large depthwise kernel, taken apart: a square, a wide and a high one, and the identity.
 
     From `InceptionNeXt <https://arxiv.org/abs/2303.16900>`_; keys are timm's. Each kernel has its
-    own share of the channels, in this order behind those that stay as they are.
+    own share of the channels, in this order after those that stay as they are.
 
     Args:
         in_channels: Channels of input and output.
@@ -57,22 +57,15 @@ class InceptionDWConv2d(BaseModule):
                 f'branch_ratio={branch_ratio!r} of {in_channels} channels gives each of the three '
                 f'kernels {channels}: must be at least 1, and at most a third of the channels'
             )
-        kernels = dict(
-            dwconv_hw=(square_kernel_size, square_kernel_size),
-            dwconv_w=(1, band_kernel_size),
-            dwconv_h=(band_kernel_size, 1),
-        )
-        for name, kernel_size in kernels.items():
-            conv = build_conv(
-                conv_cfg,
-                channels,
-                channels,
-                kernel_size,
-                padding=tuple(dilation * (size // 2) for size in kernel_size),
-                dilation=dilation,
-                groups=channels,
-            )
-            self.add_module(name, conv)
+
+        def depthwise(*kernel_size: int) -> nn.Module:
+            padding = tuple(dilation * (size // 2) for size in kernel_size)
+            options = dict(padding=padding, dilation=dilation, groups=channels)
+            return build_conv(conv_cfg, channels, channels, kernel_size, **options)
+
+        self.dwconv_hw = depthwise(square_kernel_size, square_kernel_size)
+        self.dwconv_w = depthwise(1, band_kernel_size)
+        self.dwconv_h = depthwise(band_kernel_size, 1)
         self.split_sizes = (in_channels - 3 * channels, channels, channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
