@@ -14,7 +14,7 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
 
@@ -145,12 +145,12 @@ class GoogLeNet(BaseBackbone):
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
             self.add_groups(groups)
-            register_key_mappings(self, [_without(r'(aux[12]|fc)\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2', 'fc')])
             return
         groups = list(groups)
         self.add_groups(groups, pooled_linear('fc', groups[-1].channels, num_classes, drop_rate))
         if not aux_logits:
-            register_key_mappings(self, [_without(r'aux[12]\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2')])
             return
         for i, block in enumerate(self.blocks, len(groups) - len(self.blocks)):
             if block.auxiliary:
@@ -206,7 +206,3 @@ class GoogLeNet(BaseBackbone):
 
 def _pool(kernel_size: int) -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size, stride=2, ceil_mode=True)
-
-
-def _without(keys: str) -> KeyMapping:
-    return KeyMapping('torchvision', keys, ((keys, None),))

@@ -18,7 +18,7 @@ from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, is_count, is_number
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -125,12 +125,13 @@ class InceptionNeXt(BaseBackbone):
             dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
             dict(act_cfg=act_cfg, layer_scale_init_value=layer_scale_init_value),
         )
+        features_only = _features_only(len(settings.depths))
         if num_classes < 0:
             self.add_groups(groups)
-            register_key_mappings(self, (_FEATURES_KEYS, _CLASSIFIER_KEYS))
+            register_key_mappings(self, (features_only, drop_parts('timm', 'head')))
             return
         self.add_groups(groups, _classifier(settings.widths[-1], num_classes, drop_rate))
-        register_key_mappings(self, (_FEATURES_KEYS,))
+        register_key_mappings(self, (features_only,))
 
     def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
         if not isinstance(arch, Mapping):
@@ -233,10 +234,11 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     }
 
 
-_NO_CLASSIFIER: Rule = (r'head\.', None)
-_FEATURES_KEYS = KeyMapping(
-    'timm with features_only',
-    r'stem_0\.',
-    ((r'stem_', 'stem.'), (r'stages_', 'stages.'), _NO_CLASSIFIER),
-)
-_CLASSIFIER_KEYS = KeyMapping('timm', r'head\.', (_NO_CLASSIFIER,))
+def _features_only(num_stages: int) -> KeyMapping:
+    parts = [f'stem.{i}' for i in (0, 1)] + [f'stages.{i}' for i in range(num_stages)]
+    return KeyMapping(
+        'timm with features_only',
+        r'stem_0\.',
+        tuple((part, part.replace('.', '_')) for part in parts),
+        dropped=('head',),
+    )

@@ -17,11 +17,10 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -90,7 +89,7 @@ class LeNet5(BaseBackbone):
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            register_key_mappings(self, [without_classifier('mmpretrain')])
+            register_key_mappings(self, [drop_parts('mmpretrain', 'classifier')])
             return
         classifier = Sequential(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, num_classes))
         self.add_groups(groups, {'flatten': nn.Flatten(), 'classifier': classifier})

@@ -12,7 +12,6 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
@@ -20,7 +19,7 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -103,7 +102,7 @@ class MobileNetV1(BaseBackbone):
         strides = [s.stride if j == 0 else 1 for s in self.stages for j in range(s.num_blocks)]
         blocks = limit_strides(strides, output_stride)
         self.add_groups(self._groups(in_channels, blocks, head_conv, layers))
-        register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
+        register_key_mappings(self, [drop_parts('timm', 'classifier')])
 
     def _channels(self, base: int) -> int:
         return make_divisible(base * self.widen_factor, 8)

@@ -18,11 +18,10 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
 _AVERAGE = Pool(3, ceil_mode=True, average=True)
@@ -118,7 +117,7 @@ class NIN(BaseBackbone):
         number = sum(len(group.modules) for group in groups)
         if num_classes < 0:
             self.add_groups(groups)
-            register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
+            register_key_mappings(self, [drop_parts('Caffe', f'features.{number}')])
             return
         self.add_groups(
             groups,

@@ -18,12 +18,11 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.layers.fire import FireModule
 from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 class _Fire(NamedTuple):
@@ -124,7 +123,7 @@ class SqueezeNet(BaseBackbone):
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         if num_classes < 0:
             self.add_groups(groups)
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
             return
         classifier = Sequential(
             nn.Dropout(drop_rate),

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from mmblocks.utils.errors import UserError, did_you_mean
-from mmblocks.weights.files import read_checkpoint, weights
-from mmblocks.weights.inverting import CannotBeWritten, invert_keys
-from mmblocks.weights.key_mapping import KeyMapping, rename_keys
+from mmblocks.weights.files import extract_state_dict, read_checkpoint
+from mmblocks.weights.key_mapping import CannotBeWritten, KeyMapping, rename_keys, write_keys
 from mmblocks.weights.loading import fit_weights
 from mmblocks.weights.report import LoadReport, listed
 
@@ -93,7 +92,7 @@ def convert_weights(
     mappings = getattr(module, 'key_mappings', ())
     # Before the source is read, which can be large and far away.
     _check_target(to, mappings, libraries, type(module).__name__)
-    whole = weights(read_checkpoint(source), source)
+    whole = extract_state_dict(read_checkpoint(source), source)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
         try:
@@ -107,20 +106,13 @@ def convert_weights(
             f'{source}: {len(report.mismatched)} of {report.wanted} tensors have another size than '
             f'in {report.module} with these options: {name} is {given} there and {wanted} here'
         )
-    # Loading adds counters to files that have none.
-    renamed = rename_keys(fitted.names, mappings)
-    given = {renamed.get(name, name) for name in fitted.names}
-    state = {
-        key: fitted.state[key]
-        for key in module.state_dict()
-        if key in fitted.state and (key in given or not key.endswith('num_batches_tracked'))
-    }
+    state = {key: fitted.state[key] for key in module.state_dict() if key in fitted.state}
     named = named_as(state, to, mappings, libraries, type(module).__name__)
     return Conversion(
         named.state_dict,
         to,
         report,
-        tuple(name for name in fitted.names if renamed.get(name, name) not in state),
+        tuple(name for name, ours in fitted.names.items() if ours not in state),
         named.unwritten,
     )
 
@@ -161,11 +153,11 @@ def named_as(
     keys = list(state_dict)
     for mapping in _mappings_of(to, mappings):
         try:
-            names = invert_keys(keys, mapping, mappings)
+            names = write_keys(keys, mapping, mappings)
         except CannotBeWritten as error:
             reasons.append(str(error))
             continue
-        return _renamed(state_dict, names, mapping.shapes)
+        return _renamed(state_dict, names, mapping)
     if reasons:
         raise UserError(f'--to {to}: {"; ".join(reasons)}')
     if to != OURS and rename_keys(keys, mappings):
@@ -174,15 +166,14 @@ def named_as(
 
 
 def _renamed(
-    state_dict: Mapping[str, Tensor],
-    names: Mapping[str, str | None],
-    shapes: Mapping[str, tuple[int, ...]],
+    state_dict: Mapping[str, Tensor], names: Mapping[str, str | None], mapping: KeyMapping
 ) -> Named:
-    renamed = {
-        new: state_dict[key].reshape(shapes.get(new, state_dict[key].shape))
-        for key, new in names.items()
-        if new is not None
-    }
+    renamed = {}
+    for key, new in names.items():
+        if new in mapping.kernels:
+            renamed[new] = state_dict[key].unflatten(1, mapping.kernels[new])
+        elif new is not None:
+            renamed[new] = state_dict[key]
     return Named(renamed, tuple(key for key, new in names.items() if new is None))
 
 

@@ -106,7 +106,7 @@ def _guarded(loader: Callable) -> Callable:
 
 
 def _under_one_name(checkpoint: Any) -> Any:
-    """Puts the state dict that `weights` finds where MMEngine looks for it, and no other beside it.
+    """Puts the one state dict to load where MMEngine looks for it, and no other beside it.
 
     MMEngine's ``ema_state_dict`` stays: with it, its hook takes averaging up again.
     """
@@ -139,7 +139,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         checkpoint = CheckpointLoader._get_checkpoint_loader(path).guarded(path, 'cpu')
     else:
         checkpoint = _load_file(path, 'cpu')
-    weights(checkpoint, path)
+    extract_state_dict(checkpoint, path)
     return checkpoint
 
 
@@ -208,8 +208,8 @@ def cache_path(url: str, folder: str | None = None) -> Path:
     return cache / name
 
 
-def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint, without the prefix that a DDP wrapper leaves.
+def extract_state_dict(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
+    """Returns the state dict in a checkpoint, without the prefix that a DDP wrapper leaves.
 
     Args:
         checkpoint: What a loader gave: a bare state dict, or a dict that holds one under a name

@@ -41,26 +41,27 @@ class LoadReport(NamedTuple):
     Attributes:
         module: Class of the module.
         source: Where the weights come from.
-        mapping: The library whose names they had; None if they had the module's own.
-        prefix: What stood in front of the names.
         matched: Tensors of the module that were filled.
         missing: Tensors of the module that the weights lack.
         added: Tensors that a config adds to the net, such as plugins, which are initialised anew.
-        mismatched: Tensors of another size there: name, size there, size here.
+        mismatched: Tensors of another size there: name, size there, or the class of what is no
+            tensor, and size here.
         unexpected: Names that the module has no place for.
+        mapping: The library whose names they had; None if they had the module's own.
+        prefix: What stood in front of the names.
         others: Number of tensors of other parts of the model that the weights are from.
         doubt: Why the maps may be others than those of the model that the weights are from.
     """
 
     module: str
     source: str
-    mapping: str | None
-    prefix: str
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    mismatched: tuple[tuple[str, tuple[int, ...] | str, tuple[int, ...]], ...]
     unexpected: tuple[str, ...]
+    mapping: str | None = None
+    prefix: str = ''
     others: int = 0
     doubt: str = ''
 
@@ -74,26 +75,44 @@ class LoadReport(NamedTuple):
         """Share of them that were filled."""
         return len(self.matched) / self.wanted if self.wanted else 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all of them were filled."""
+        return len(self.matched) == self.wanted
+
     def __str__(self) -> str:
         """Says it in a few lines; those that are empty are left out."""
         names = f'{self.mapping} names' if self.mapping else 'its own names'
         under = f' under {self.prefix}' if self.prefix else ''
+        return '\n'.join(
+            [
+                f'{self.module} from {self.source} ({names}{under}): {self._counts}'
+                + (f', {self.others} of other parts left out' if self.others else ''),
+                *(f'  {len(items)} {what}: {listed(items)}' for what, items in self._others()),
+                *([f'  {self.doubt}'] if self.doubt else []),
+            ]
+        )
+
+    @property
+    def in_one_line(self) -> str:
+        """The counts, with a few names of what is not as it should be."""
+        others = (f'{len(items)} {what} ({listed(items)})' for what, items in self._others())
+        return ', '.join([self._counts, *others])
+
+    @property
+    def _counts(self) -> str:
+        return f'{len(self.matched)} of {self.wanted} tensors loaded'
+
+    def _others(self) -> list[tuple[str, Sequence[str]]]:
+        """Returns what there is besides the tensors that were loaded."""
         mismatched = [f'{name} {given} for {wanted}' for name, given, wanted in self.mismatched]
-        lines = (
+        kinds: list[tuple[str, Sequence[str]]] = [
             ('missing', self.missing),
             ('of another size', mismatched),
             ('without a place here', self.unexpected),
             ('new, initialised', self.added),
-        )
-        return '\n'.join(
-            [
-                f'{self.module} from {self.source} ({names}{under}): '
-                f'{len(self.matched)} of {self.wanted} tensors loaded'
-                + (f', {self.others} of other parts left out' if self.others else ''),
-                *(f'  {len(items)} {what}: {listed(items)}' for what, items in lines if items),
-                *([f'  {self.doubt}'] if self.doubt else []),
-            ]
-        )
+        ]
+        return [(what, items) for what, items in kinds if items]
 
 
 def looks_like(names: Sequence[str], report: LoadReport | None = None) -> str:
@@ -122,7 +141,7 @@ another net, or of another size of this one?"
         whose = f"{report.mapping}'s"
     if whose is None:
         return (
-            f'Its names ({shown}) are of no known mapping: name the part to load with prefix=, or '
+            f'Its names ({shown}) are of no known library: name the part to load with prefix=, or '
             'rename them'
         )
     return (

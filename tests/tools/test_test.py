@@ -125,7 +125,7 @@ def test_a_single_missing_tensor_is_enough_to_refuse(missing, folder, checkpoint
     torch.save(content, folder / 'missing.pth')
     outcome = tool('test', 'tiny.py', 'missing.pth', folder=folder)
     assert outcome.code == 2
-    assert f'119 of 120 tensors of the model match, 1 missing ({missing})' in outcome.last_error
+    assert f'119 of 120 tensors loaded, 1 missing ({missing})' in outcome.last_error
 
 
 @pytest.mark.parametrize(
