@@ -140,17 +140,18 @@ def _rename(keys: Iterable[str], table: Mapping[str, str | None]) -> dict[str, s
     return renamed
 
 
-def choose_key_mapping(keys: Iterable[str], mappings: Iterable[KeyMapping]) -> KeyMapping | None:
+def choose_key_mapping(keys: Sequence[str], mappings: Sequence[KeyMapping]) -> KeyMapping | None:
     """Returns the first mapping whose marker matches one of the keys, or None.
 
     Args:
         keys: Keys of a state dict.
         mappings: Known mappings.
     """
-    keys = list(keys)
-    for mapping in mappings:
-        patterns = [re.compile(mapping.marker), re.compile(mapping.also)]
-        if all(any(map(pattern.match, keys)) for pattern in patterns):
+    markers = re.compile('|'.join(f'(?:{mapping.marker})' for mapping in mappings))
+    marked = list(filter(markers.match, keys)) if mappings else []
+    for mapping in mappings if marked else ():
+        has_marker = any(map(re.compile(mapping.marker).match, marked))
+        if has_marker and any(map(re.compile(mapping.also).match, keys)):
             return mapping
     return None
 

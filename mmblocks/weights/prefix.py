@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from torch import nn
 
@@ -66,21 +65,17 @@ def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
 
 def _by_prefix(names: list[str], at_least: float) -> dict[str, list[str]]:
     """Returns every beginning that enough names share, shorter ones first, with those names."""
-    counts = Counter(prefix for name in names for prefix in _prefixes(name))
-    common = [prefix for prefix, count in counts.items() if count >= at_least]
-    groups = {'': names}
-    groups |= {prefix: [] for prefix in sorted(common, key=lambda prefix: prefix.count('.'))}
-    for name in names:
-        for prefix in _prefixes(name):
-            if prefix in groups:
-                groups[prefix].append(name)
-    return groups
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    end = -1
+    groups = common = {'': names}
     for _ in range(4):
-        end = name.find('.', end + 1)
-        if end < 0:
-            return
-        yield name[: end + 1]
+        prefixes = [
+            (name[: name.find('.', len(prefix)) + 1], name)
+            for prefix, under in common.items()
+            for name in under
+        ]
+        counts = Counter(prefix for prefix, _ in prefixes)
+        common = {prefix: [] for prefix, n in counts.items() if prefix and n >= at_least}
+        for prefix, name in prefixes:
+            if prefix in common:
+                common[prefix].append(name)
+        groups = groups | common
+    return groups

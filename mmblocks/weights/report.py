@@ -129,7 +129,7 @@ another net, or of another size of this one?"
     """
     shown = listed(names)
     for library, look in _OTHERS:
-        if any(re.match(look, name) for name in names):
+        if any(map(re.compile(look).match, names)):
             return (
                 f"Its names are {library}'s ({shown}), those of a net that mmblocks does not have"
             )
