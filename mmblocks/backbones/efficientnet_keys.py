@@ -12,6 +12,7 @@ from mmblocks.backbones.mobilenet_keys import (
     timm_block_pairs,
     torchvision_block_pairs,
 )
+from mmblocks.backbones.traits import ACTIVATION, EPS, PADDING
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts
 from mmblocks.weights.published import Published
 
@@ -82,8 +83,8 @@ def _timm_edge_pairs(blocks: Iterable[BlockNames]) -> Pairs:
 
 
 # TensorFlow's padding and eps, and those of torch.
-_TENSORFLOW = dict(padding='same', eps=1e-3)
-_TORCH = dict(padding='symmetric', eps=1e-5)
+_TENSORFLOW = {PADDING: 'same', EPS: 1e-3}
+_TORCH = {PADDING: 'symmetric', EPS: 1e-5}
 
 
 def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ...]:
@@ -93,7 +94,7 @@ def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ..
         arch: Name of the net, if it has one.
         family: 'b', or 'e' for the EdgeTPU's.
     """
-    activation = dict(activation='ReLU') if family == 'e' else {}
+    activation = {ACTIVATION: 'ReLU'} if family == 'e' else {}
     large = arch in ('b5', 'b6', 'b7')
     models = f'efficientnet_{family}*'
     rows = [
@@ -105,7 +106,7 @@ def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ..
             'efficientnet_b5 to b7' if large else 'efficientnet_b0 to b4',
             r'efficientnet_b\d',
             'torchvision',
-            _TORCH | dict(eps=1e-3) if large else _TORCH,
+            _TORCH | {EPS: 1e-3} if large else _TORCH,
         ),
     ]
     if arch == 'b0':

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.traits import EPS
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.plugins.replace_convs import SWAP
@@ -103,7 +104,7 @@ class GoogLeNet(BaseBackbone):
     """
 
     published = (
-        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
+        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, {EPS: 1e-3}),
     )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from mmblocks.backbones.traits import EPS, PADDING
 from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 
@@ -122,9 +123,9 @@ MOBILENET_V3_PUBLISHED = (
         'mobilenet_v3_*',
         'mobilenet_v3',
         'torchvision',
-        dict(padding='symmetric', eps=1e-3),
+        {PADDING: 'symmetric', EPS: 1e-3},
     ),
-    Published('timm', 'tf_mobilenetv3_*', 'tf_mobilenetv3', 'timm', dict(padding='same', eps=1e-3)),
+    Published('timm', 'tf_mobilenetv3_*', 'tf_mobilenetv3', 'timm', {PADDING: 'same', EPS: 1e-3}),
     Published(
         'timm',
         'mobilenetv3_rw',
@@ -133,13 +134,13 @@ MOBILENET_V3_PUBLISHED = (
         other='their squeeze-and-excitations have other widths',
         only_named=True,
     ),
-    Published('timm', 'mobilenetv3_*', 'mobilenetv3_', 'timm', dict(padding='symmetric', eps=1e-5)),
+    Published('timm', 'mobilenetv3_*', 'mobilenetv3_', 'timm', {PADDING: 'symmetric', EPS: 1e-5}),
     Published(
         'mmpretrain',
         'mobilenet-v3-small-050 and -075',
         'mobilenet_v3_small_0(50|75)_3rdparty',
         None,
-        dict(padding='symmetric', eps=1e-5),
+        {PADDING: 'symmetric', EPS: 1e-5},
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mmblocks.backbones.traits import STYLE
 from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 
@@ -123,20 +124,20 @@ def _mmpretrain_key_mappings(strides: Sequence[int]) -> Iterator[KeyMapping]:
 
 
 _STYLES = (
-    Published('mmdet', '*_caffe', r'(resnet|r)\d+_(caffe|msra)', None, dict(style='caffe')),
+    Published('mmdet', '*_caffe', r'(resnet|r)\d+_(caffe|msra)', None, {STYLE: 'caffe'}),
     Published(
         'detectron2',
         'MSRA R-50 and R-101, and detectors that start from them',
         r'msra_r_\d+|r_(50|101)_(fpn|c4|dc5)_[13]x',
         'detectron2',
-        dict(style='caffe'),
+        {STYLE: 'caffe'},
     ),
     Published(
         'detectron2',
         'X-101-32x8d, and ResNets converted from torchvision',
         r'x_101|torchvision_r',
         'detectron2',
-        dict(style='pytorch'),
+        {STYLE: 'pytorch'},
     ),
 )
 _OTHER_STEM = Published(

@@ -95,10 +95,7 @@ def convert_weights(
     whole = extract_state_dict(read_checkpoint(source), source)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
-        try:
-            fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
-        except ValueError as error:  # weights of a mapping that is refused
-            raise UserError(f'{source}: {error}') from error
+        fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
     report = fitted.report
     if report.mismatched:
         name, given, wanted = report.mismatched[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmblocks.utils.errors import UserError
+from mmblocks.utils.hashes import sha256_of
 from mmblocks.weights.training_state import tensors_in
 
 # With a letter, since other digits at this place are a day, a time or a step.
@@ -140,11 +140,7 @@ def _other_hash(file: Path) -> tuple[str, str] | None:
     promised = promised_hash(file.name)
     if promised is None:
         return None
-    digest = hashlib.sha256()
-    with file.open('rb') as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    actual = digest.hexdigest()[: len(promised)]
+    actual = sha256_of(file)[: len(promised)]
     return None if actual == promised else (promised, actual)
 
 

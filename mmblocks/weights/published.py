@@ -6,12 +6,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.layers.residual import Bottleneck
-from mmblocks.layers.same_padding import Conv2dSamePadding
+
+class Trait(NamedTuple):
+    """What distinguishes nets of the same tensors.
+
+    Attributes:
+        of: Returns the values that a net has of it; none where it makes no difference.
+        argument: Returns the argument that gives a net a value.
+    """
+
+    of: Callable[[nn.Module], set]
+    argument: Callable[[Any, nn.Module], str]
 
 
 class Published(NamedTuple):
@@ -24,7 +31,7 @@ class Published(NamedTuple):
             stands in an address or the name of a file, behind its beginning or another _.
         mapping: Name of the mapping that their tensors have; None for the net's own names, which
             files that anybody trained with this net have too.
-        needs: What the net must have for the same maps, by the names in ``TRAITS``.
+        needs: Which traits the net must have, and which values of them, for the same maps.
         other: What makes the outputs of these models others than the net's, if there is such.
         only_named: Whether they are thought of only where ``name`` tells; of the net's own names
             always.
@@ -34,7 +41,7 @@ class Published(NamedTuple):
     models: str
     name: str
     mapping: str | None
-    needs: Mapping[str, Any] = {}
+    needs: Mapping[Trait, Any] = {}
     other: str | None = None
     only_named: bool = False
 
@@ -54,86 +61,11 @@ class Published(NamedTuple):
             net: The net; arguments that are right already are left out.
         """
         return ', '.join(
-            TRAITS[trait].argument(value, net) for trait, value in self._differing(net).items()
+            trait.argument(value, net) for trait, value in self._differing(net).items()
         )
 
-    def _differing(self, net: nn.Module) -> dict[str, Any]:
-        return {
-            trait: value
-            for trait, value in self.needs.items()
-            if not TRAITS[trait].of(net) <= {value}
-        }
-
-
-class _Trait(NamedTuple):
-    """What distinguishes nets of the same tensors.
-
-    Attributes:
-        of: Gives the values that a net has of it; none where it makes no difference.
-        argument: Writes the argument that gives a net a value.
-    """
-
-    of: Callable[[nn.Module], set]
-    argument: Callable[[Any, nn.Module], str]
-
-
-def _eps(net: nn.Module) -> set[float]:
-    return {part.eps for part in _own_parts(net) if isinstance(part, _BatchNorm)}
-
-
-def _eps_argument(eps: float, net: nn.Module) -> str:
-    synced = any(isinstance(part, nn.SyncBatchNorm) for part in net.modules())
-    return f"norm_cfg=dict(type='{'SyncBN' if synced else 'BN'}', eps={eps:g})"
-
-
-def _padding(net: nn.Module) -> set[str]:
-    return {
-        'same' if isinstance(part, (Conv2dSamePadding, Conv2dAdaptivePadding)) else 'symmetric'
-        for part in _own_parts(net)
-        if isinstance(part, nn.Conv2d) and max(part.stride) > 1 and max(part.kernel_size) > 1
-    }
-
-
-def _padding_argument(padding: str, net: nn.Module) -> str:
-    same = "dict(type='mmblocks.Conv2dSamePadding')"
-    return f'conv_cfg={same if padding == "same" else None}'
-
-
-def _activations(net: nn.Module) -> set[str]:
-    parts = (getattr(part, 'activate', None) for part in _own_parts(net))
-    return {type(part).__name__ for part in parts if part is not None}
-
-
-def _styles(net: nn.Module) -> set[str]:
-    """Tells which convolution has the stride in the bottlenecks that have one."""
-    strides = [
-        (_stride(block.conv1), _stride(block.conv2))
-        for block in net.modules()
-        if isinstance(block, Bottleneck)
-    ]
-    return {'caffe' if first > 1 else 'pytorch' for first, second in strides if first * second > 1}
-
-
-def _stride(conv: nn.Module) -> int:
-    # Layers that a config puts in place of a convolution may count in one int.
-    stride = getattr(conv, 'stride', 1)
-    return stride if isinstance(stride, int) else max(stride)
-
-
-TRAITS = {
-    'padding': _Trait(_padding, _padding_argument),
-    'eps': _Trait(_eps, _eps_argument),
-    'activation': _Trait(_activations, lambda name, net: f"act_cfg=dict(type='{name}')"),
-    'style': _Trait(_styles, lambda style, net: f'style={style!r}'),
-}
-
-
-def _own_parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Returns the parts of a net but for those that a config has stitched into it."""
-    yield module
-    for child in module.children():
-        if not getattr(child, 'is_plugin', False) and not hasattr(child, 'replaces'):
-            yield from _own_parts(child)
+    def _differing(self, net: nn.Module) -> dict[Trait, Any]:
+        return {trait: value for trait, value in self.needs.items() if not trait.of(net) <= {value}}
 
 
 class Doubt(NamedTuple):
