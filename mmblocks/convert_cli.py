@@ -76,7 +76,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         '--to',
         default=OURS,
-        metavar='LAYOUT',
+        metavar='LIBRARY',
         help='whose names to write: mmblocks (default), torchvision, timm, mmpretrain, mmdet or '
         'detectron2, as far as they have the net',
     )

@@ -35,7 +35,7 @@ class Conversion(NamedTuple):
     unwritten: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Says it in a few lines; those that are empty are left out."""
+        """Returns a few lines; those that would be empty are left out."""
         report = self.report
         under = f' under {report.prefix}' if report.prefix else ''
         lines = (
@@ -62,14 +62,14 @@ def convert_weights(
     prefix: str | None = None,
     allow_nonfinite: bool = False,
 ) -> Conversion:
-    """Reads weights of a net in any mapping that it loads, and names them as another one does.
+    """Reads weights of a net under any names that it loads, and names them as a library does.
 
     Args:
         module: The net, all of it; also on the meta device. Its own weights may change.
         source: As :func:`load_pretrained`'s ``checkpoint``.
-        to: ``'mmblocks'``, one of ``libraries``, or the full name of a mapping of theirs.
-        libraries: Libraries that have this net. One that no mapping of the net is for has our
-            names.
+        to: ``'mmblocks'``, one of ``libraries``, or the full name of a key mapping of theirs.
+        libraries: Libraries that have this net; those that none of its key mappings is for have
+            our names.
         prefix: What the names of the net's weights begin with in the source; default: found.
         allow_nonfinite: Whether NaN and infinity are taken over with a warning.
 
@@ -77,8 +77,8 @@ def convert_weights(
         The tensors as they are in the source, under their new names.
 
     Raises:
-        UserError: The source cannot be read or is not of this net, or the net cannot be written
-            in this mapping.
+        UserError: The source cannot be read or is not of this net, or the library has no names
+            for it.
 
     Example:
         >>> import tempfile, torch
@@ -133,17 +133,17 @@ def named_as(
     libraries: Collection[str],
     net: str,
 ) -> Named:
-    """Returns a state dict of ours the names, and where they differ the sizes, of another mapping.
+    """Returns a state dict of ours under the names of a library.
 
     Args:
         state_dict: Our names and tensors.
         to: As :func:`convert_weights`'s.
-        mappings: The mappings that the net accepts.
+        mappings: The key mappings of the net.
         libraries: As :func:`convert_weights`'s.
         net: The net's name, for the errors.
 
     Raises:
-        UserError: The net cannot be written in this mapping.
+        UserError: The library has no names for it.
     """
     _check_target(to, mappings, libraries, net)
     reasons = []
@@ -178,7 +178,7 @@ def targets(mappings: Iterable[KeyMapping], libraries: Collection[str]) -> list[
     """Lists what weights of a net can be converted to.
 
     Args:
-        mappings: The mappings that the net accepts.
+        mappings: The key mappings of the net.
         libraries: Libraries that have this net.
 
     Example:

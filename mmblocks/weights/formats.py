@@ -22,7 +22,7 @@ _OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
 
 def is_safetensors(file: Path) -> bool:
-    """Whether a file is of the safetensors format, whatever it is called, or at least called so.
+    """Returns whether a file is of the safetensors format, or at least has its suffix.
 
     Args:
         file: The file.
@@ -36,7 +36,7 @@ def is_safetensors(file: Path) -> bool:
 
 
 def is_array_pickle(file: Path) -> bool:
-    """Whether a file may be a plain pickle, such as those of detectron2's model zoo.
+    """Returns whether a file may be a plain pickle, such as those of detectron2's model zoo.
 
     Args:
         file: The file.

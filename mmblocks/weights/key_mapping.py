@@ -22,11 +22,11 @@ class KeyMapping(NamedTuple):
         pairs: Our name and theirs of each module. Where they have several names for one of ours,
             the first one is written.
         dropped: What they have and we have no place for, such as classifiers.
-        refused: Why weights of this library cannot give the same outputs here, if so.
+        refused: Why a net with weights of this library would have other outputs, if so.
         kernels: By their keys, the shapes without output channels of kernels there that are
             weights of linear layers here.
         also: Regular expression for the start of a second key that there must be, where the
-            marker alone does not tell.
+            marker alone is not enough.
     """
 
     name: str
@@ -47,7 +47,7 @@ def drop_parts(library: str, *parts: str) -> KeyMapping:
 
     Args:
         library: The library.
-        *parts: The modules, which also tell its weights.
+        *parts: The modules; their keys show that weights are the library's.
 
     Example:
         >>> rename_keys(['fc.weight', 'conv1.weight'], [drop_parts('torchvision', 'fc')])
@@ -86,7 +86,7 @@ def rename_keys(keys: Sequence[str], mappings: Sequence[KeyMapping]) -> dict[str
     counts = Counter(renamed.get(key, key) for key in keys)
     del counts[None]
     if twice := sorted(name for name, count in counts.items() if count > 1):
-        raise ValueError(f'{mapping.name} keys: several give {twice[:3]}')
+        raise ValueError(f'{mapping.name} keys: several become {twice[:3]}')
     return renamed
 
 
@@ -167,7 +167,7 @@ def rename_state_dict(
         prefix: What stands in front of the keys; those that begin otherwise are left alone.
 
     Returns:
-        The keys that were renamed, without the prefix, as :func:`rename_keys` gives them.
+        The keys that were renamed, without the prefix, as :func:`rename_keys` returns them.
     """
     own = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
     renamed = rename_keys(own, mappings)
@@ -195,7 +195,7 @@ def register_key_mappings(module: nn.Module, mappings: Sequence[KeyMapping]) -> 
 
 
 class _Renamer(NamedTuple):
-    """The hook; an object and no closure, so that modules can be pickled."""
+    """The pre-hook of ``load_state_dict``; no closure, so that modules can be pickled."""
 
     mappings: tuple[KeyMapping, ...]
 

@@ -1,4 +1,4 @@
-"""Names in some weights that a module has no place for: which of them tell of another net."""
+"""Names in some weights that a module has no place for: which of them are of another net."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def load_pretrained(
     Raises:
         UserError: The checkpoint cannot be read, too little of it fits, a tensor holds what the
             module cannot compute with (NaN, infinity, negative variances, integers for floats), or
-            it is known to be of models that give other maps than this net; the last is passed over
-            where ``min_match`` is lowered.
+            it is known to be of models whose outputs are others than this net's; the last is
+            passed over where ``min_match`` is lowered.
 
     Example:
         >>> from mmblocks import ResNet
@@ -160,7 +160,7 @@ def fit_weights(
 
 
 def _added(module: nn.Module) -> set[str]:
-    """Names of the tensors that no weights of the plain net have."""
+    """Returns the names of the tensors that no weights of the plain net have."""
     added = set()
     for name, part in module.named_modules():
         prefix = f'{name}.' if name else ''
@@ -200,7 +200,7 @@ def _check(
 
 
 def _empty_groups(module: nn.Module, report: LoadReport) -> list[str]:
-    """Names the groups of a net of which nothing was found, though there was something to find."""
+    """Returns the groups that have tensors, of which none was found."""
     lacking = (*report.missing, *(name for name, *_ in report.mismatched))
     empty = []
     for group, names in getattr(module, 'group_parts', dict)().items():

@@ -10,11 +10,11 @@ from torch import nn
 
 
 class Trait(NamedTuple):
-    """What distinguishes nets of the same tensors.
+    """A property in which nets of the same tensors can differ, such as how they pad.
 
     Attributes:
         of: Returns the values that a net has of it; none where it makes no difference.
-        argument: Returns the argument that gives a net a value.
+        argument: Returns the argument of a config that sets a value.
     """
 
     of: Callable[[nn.Module], set]
@@ -29,12 +29,12 @@ class Published(NamedTuple):
         models: What it calls them, such as 'tf_efficientnet_*'.
         name: Regular expression of a model's name, in small letters and with _ for -, as it
             stands in an address or the name of a file, behind its beginning or another _.
-        mapping: Name of the mapping that their tensors have; None for the net's own names, which
+        mapping: Name of the key mapping that they load by; None for the net's own names, which
             files that anybody trained with this net have too.
         needs: Which traits the net must have, and which values of them, for the same maps.
         other: What makes the outputs of these models others than the net's, if there is such.
-        only_named: Whether they are thought of only where ``name`` tells; of the net's own names
-            always.
+        only_named: Whether only ``name`` says that weights are these, and not their keys; it is
+            always so with keys that are the net's own.
     """
 
     library: str
@@ -47,11 +47,11 @@ class Published(NamedTuple):
 
     @property
     def whose(self) -> str:
-        """What to call them."""
+        """Returns what to call them."""
         return f"{self.library}'s {self.models}"
 
     def fits(self, net: nn.Module) -> bool:
-        """Whether a net gives the same maps as the models, once it has their weights."""
+        """Returns whether a net has the same outputs as the models, given their weights."""
         return not self.other and not self._differing(net)
 
     def to_write(self, net: nn.Module) -> str:
@@ -69,7 +69,7 @@ class Published(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """Why a net may give other maps than the models whose weights it has loaded.
+    """Why a net may have other outputs than the models whose weights it has loaded.
 
     Attributes:
         text: The reason, and what to write.
@@ -83,16 +83,16 @@ class Doubt(NamedTuple):
 def doubt_about(
     net: nn.Module, published: Sequence[Published], source: str, mapping: str | None
 ) -> Doubt | None:
-    """Returns whether a net gives the maps of the models that some weights are from.
+    """Returns why a net may have other outputs than the models that some weights are from.
 
     Args:
         net: The net.
         published: What there is for it.
         source: Address or file of the weights.
-        mapping: Name of the mapping that they have.
+        mapping: Name of the key mapping that they were loaded by.
 
     Returns:
-        None where it does, or where nothing is known about the weights.
+        None where it has the same, or where nothing is known about the weights.
     """
     if mapping not in {row.mapping for row in published}:
         mapping = None
@@ -106,9 +106,9 @@ def doubt_about(
         return None
     if len(rows) == 1:
         return _certain(net, rows[0])
-    told = '; '.join(f'{row.whose} ({_needed(net, row)})' for row in rows)
+    models = '; '.join(f'{row.whose} ({_needed(net, row)})' for row in rows)
     return Doubt(
-        f'its names do not tell which models it is from, whose maps differ: {told}. Write what '
+        f'its names do not tell which models it is from, whose maps differ: {models}. Write what '
         "they need, or keep the model's name in the name of the file",
         certain=False,
     )
@@ -143,7 +143,7 @@ _NO_NAME = re.compile(r'(pytorch_)?model\.(safetensors|bin|pth?)')
 
 
 def model_names(source: str) -> Iterator[str]:
-    """Returns the names that may tell a model, likeliest first: in small letters, _ for - and /.
+    """Returns what may be a model's name, likeliest first: in small letters, _ for - and /.
 
     Args:
         source: The address or path of its weights.

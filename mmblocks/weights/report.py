@@ -67,21 +67,21 @@ class LoadReport(NamedTuple):
 
     @property
     def wanted(self) -> int:
-        """Number of tensors that were asked for."""
+        """Returns the number of tensors that weights were looked for."""
         return len(self.matched) + len(self.missing) + len(self.mismatched)
 
     @property
     def share(self) -> float:
-        """Share of them that were filled."""
+        """Returns the share of them that were filled."""
         return len(self.matched) / self.wanted if self.wanted else 0.0
 
     @property
     def is_full(self) -> bool:
-        """Whether all of them were filled."""
+        """Returns whether all of them were filled."""
         return len(self.matched) == self.wanted
 
     def __str__(self) -> str:
-        """Says it in a few lines; those that are empty are left out."""
+        """Returns a few lines; those that would be empty are left out."""
         names = f'{self.mapping} names' if self.mapping else 'its own names'
         under = f' under {self.prefix}' if self.prefix else ''
         return '\n'.join(
@@ -95,7 +95,7 @@ class LoadReport(NamedTuple):
 
     @property
     def in_one_line(self) -> str:
-        """The counts, with a few names of what is not as it should be."""
+        """Returns the counts, with a few names of what is not as it should be."""
         others = (f'{len(items)} {what} ({listed(items)})' for what, items in self._others())
         return ', '.join([self._counts, *others])
 
@@ -116,7 +116,7 @@ class LoadReport(NamedTuple):
 
 
 def looks_like(names: Sequence[str], report: LoadReport | None = None) -> str:
-    """Says whose names these look like, and what to do.
+    """Returns whose names these look like, and what to do.
 
     Args:
         names: The names in a state dict.

@@ -92,7 +92,7 @@ def check_values(name: str, given: Tensor, wanted: Tensor, allow_nonfinite: bool
 
 
 def _unfit(given: Tensor, wanted: Tensor) -> str | None:
-    """Says why numbers of one kind cannot take the place of those of another, if so."""
+    """Returns why numbers of one kind cannot be loaded in place of those of another, if so."""
     if wanted.is_floating_point() and not given.is_floating_point():
         return f'is {_kind(given)}, where floats are wanted'
     if given.is_complex() and not wanted.is_complex():
