@@ -92,7 +92,8 @@ def _mmpretrain_key_mappings(strides: Sequence[int]) -> Iterator[KeyMapping]:
     """Returns the mappings of deep stems, and of shortcuts that downsample by pooling.
 
     mmpretrain leaves the pool out, and so its number, in stages of stride 1. Which ones those are
-    is up to the net that the weights are from: it can be dilated where this one is not.
+    is up to the net that the weights are from, which can be dilated where this one is not. The
+    last stage with a pool shows it: without are those behind it, and mostly the first.
 
     Args:
         strides: Stride of each stage; none where shortcuts do not pool.

@@ -148,13 +148,16 @@ def named_as(
     _check_target(to, mappings, libraries, net)
     reasons = []
     keys = list(state_dict)
-    for mapping in _mappings_of(to, mappings):
+    for mapping in mappings:
+        # Of a library's mappings for several variants, a net's names are of one at most.
+        if mapping.refused or not f'{mapping.name} ('.startswith(f'{to} ('):
+            continue
         try:
             names = write_keys(keys, mapping, mappings)
         except CannotBeWritten as error:
             reasons.append(str(error))
-            continue
-        return _renamed(state_dict, names, mapping)
+        else:
+            return _renamed(state_dict, names, mapping)
     if reasons:
         raise UserError(f'--to {to}: {"; ".join(reasons)}')
     if to != OURS and rename_keys(keys, mappings):
@@ -188,13 +191,11 @@ def targets(mappings: Iterable[KeyMapping], libraries: Collection[str]) -> list[
     others = (
         mapping.name
         for mapping in mappings
-        if not mapping.refused and '(' not in mapping.name and _is_of(mapping, libraries)
+        if not mapping.refused
+        and '(' not in mapping.name
+        and any(word in libraries for word in mapping.name.split())
     )
     return list(dict.fromkeys([OURS, *libraries, *others]))
-
-
-def _is_of(mapping: KeyMapping, libraries: Collection[str]) -> bool:
-    return not set(mapping.name.split()).isdisjoint(libraries)
 
 
 def _check_target(
@@ -206,12 +207,3 @@ def _check_target(
             f'--to {to}: {net} with these options can be written for {", ".join(known)}'
             f'{did_you_mean(to, known)}'
         )
-
-
-def _mappings_of(to: str, mappings: Iterable[KeyMapping]) -> list[KeyMapping]:
-    """Returns the mappings of a library, of which a net's names are of one at most."""
-    return [
-        mapping
-        for mapping in mappings
-        if not mapping.refused and (mapping.name == to or mapping.name.startswith(f'{to} ('))
-    ]

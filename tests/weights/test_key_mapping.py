@@ -184,3 +184,19 @@ def test_there_and_back_is_the_same_for_every_library_and_no_two_keys_meet(build
         back = rename_keys(names, mappings)
         assert [back.get(name, name) for name in names] == [key for key in keys if there[key]]
     assert written == {mapping.name for mapping in accepted}
+
+
+@pytest.mark.parametrize('strides', [(1, 2, 2, 2), (1, 2, 2, 1), (1, 2, 1, 1), (1, 1, 2, 2)])
+def test_mmpretrains_shortcuts_are_named_by_the_strides_of_the_net_in_the_file(strides, peer):
+    theirs = peer('mmpretrain.models.backbones').ResNetV1d(depth=50, strides=strides)
+    same = build_on_meta(dict(type='ResNetV1d', depth=50, strides=strides))
+    keys = list(same.state_dict())
+    own = next(m for m in same.key_mappings if m.name == 'mmpretrain (deep stem)')
+    assert set(write_keys(keys, own, same.key_mappings).values()) == set(theirs.state_dict())
+    nets = [same]
+    if strides[1] == 2:  # dilated from the end, as is usual
+        nets.append(build_on_meta(dict(type='ResNetV1d', depth=50)))
+    for net in nets:
+        names = list(theirs.state_dict())
+        renamed = rename_keys(names, net.key_mappings)
+        assert {renamed.get(name, name) for name in names} == set(keys)
