@@ -19,10 +19,9 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -95,7 +94,7 @@ class AlexNet(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

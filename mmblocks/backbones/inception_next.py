@@ -18,7 +18,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count, is_number
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -129,8 +129,8 @@ class InceptionNeXt(BaseBackbone):
         )
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, len(settings.depths), classifier if num_classes > 0 else None)
-        without_classifier = () if num_classes > 0 else (_CLASSIFIER_KEYS,)
-        register_key_mappings(self, (_FEATURES_KEYS, *without_classifier))
+        dropped = () if num_classes > 0 else (drop_parts('timm', 'head'),)
+        register_key_mappings(self, (_features_only(len(settings.depths)), *dropped))
 
     def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
         if not isinstance(arch, Mapping):
@@ -233,10 +233,11 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     }
 
 
-_NO_CLASSIFIER: Rule = (r'head\.', None)
-_FEATURES_KEYS = KeyMapping(
-    'timm with features_only',
-    r'stem_0\.',
-    ((r'stem_', 'stem.'), (r'stages_', 'stages.'), _NO_CLASSIFIER),
-)
-_CLASSIFIER_KEYS = KeyMapping('timm', r'head\.', (_NO_CLASSIFIER,))
+def _features_only(num_stages: int) -> KeyMapping:
+    parts = [f'stem.{i}' for i in (0, 1)] + [f'stages.{i}' for i in range(num_stages)]
+    return KeyMapping(
+        'timm with features_only',
+        r'stem_0\.',
+        tuple((part, part.replace('.', '_')) for part in parts),
+        dropped=('head',),
+    )

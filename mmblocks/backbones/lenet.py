@@ -18,10 +18,9 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -93,7 +92,7 @@ class LeNet5(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes)
         self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('mmpretrain')])
+            register_key_mappings(self, [drop_parts('mmpretrain', 'classifier')])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps and the logits.

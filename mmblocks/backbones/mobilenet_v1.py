@@ -12,14 +12,13 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -105,7 +104,7 @@ class MobileNetV1(BaseBackbone):
         blocks = limit_strides(strides, output_stride)
         groups = self._groups(in_channels, blocks, head_conv, layers)
         self.add_groups(groups, len(self.stages) + head_conv)
-        register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
+        register_key_mappings(self, [drop_parts('timm', 'classifier')])
 
     def _channels(self, base: int) -> int:
         return make_divisible(base * self.widen_factor, 8)

@@ -19,10 +19,9 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
 _AVERAGE = Pool(3, ceil_mode=True, average=True)
@@ -121,7 +120,7 @@ class NIN(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes, number=number)
         self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
+            register_key_mappings(self, [drop_parts('Caffe', f'features.{number}')])
 
 
 def _classifier(in_channels: int, num_classes: int, number: int) -> dict[str, nn.Module]:

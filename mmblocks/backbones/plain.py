@@ -11,7 +11,6 @@ from torch import nn
 from mmblocks.backbones.base import Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.key_mapping import KeyMapping
 
 # Weights by what comes in: without norms nothing else keeps the signal's size.
 PLAIN_INIT_CFG = [
@@ -142,13 +141,3 @@ def plain_groups(
                 number += 1
             channels, stride = layer.channels or channels, stride * layer.stride
         yield Group(modules, channels, stride)
-
-
-def without_classifier(library: str, keys: str = r'classifier\.') -> KeyMapping:
-    """Returns the mapping of weights whose classifier a net without one leaves out.
-
-    Args:
-        library: Whose mapping it is.
-        keys: Regular expression of the classifier's keys.
-    """
-    return KeyMapping(library, keys, ((keys, None),))

@@ -21,7 +21,7 @@ from mmblocks.layers.senet_blocks import (
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -134,10 +134,9 @@ class SENet(BaseBackbone):
         groups = self._groups(in_channels, settings, base_channels, se_ratio, layers)
         classifier = pooled_linear('last_linear', num_classes, drop_rate)
         self.add_groups(groups, len(settings.stage_blocks), classifier)
-        dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
-        register_key_mappings(
-            self, (_OTHER_POOL, KeyMapping('timm (legacy)', _CLASSIFIER, dropped))
-        )
+        dropped = () if classifier else ('last_linear',)
+        theirs = KeyMapping('timm (legacy)', r'last_linear\.', dropped=dropped)
+        register_key_mappings(self, (_OTHER_POOL, theirs))
 
     @staticmethod
     def _groups(
@@ -210,7 +209,6 @@ def _downsample(
     )
 
 
-_CLASSIFIER = r'last_linear\.'
 _OTHER_POOL = KeyMapping(
     "SEResNet or timm's seresnet",
     r'layer\d\.\d+\.(se|se_layer)\.',
