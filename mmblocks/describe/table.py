@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
-from mmblocks.utils.text import comma_separated, markdown_table
+from mmblocks.utils.text import joined, markdown_table
 from mmblocks.weights.published import unmet_needs
 
 
@@ -237,9 +237,9 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
             f'`{cfg["type"]}({options})`',
             f'{parameters / 1e6:.2f} M',
             _macs(macs) + (f' at {image_size}x{image_size}' if image_size != 224 else ''),
-            comma_separated(backbone.out_channels),
-            comma_separated(backbone.out_strides),
-            comma_separated(peers),
+            joined(backbone.out_channels),
+            joined(backbone.out_strides),
+            joined(peers),
         )
         rows.append(row)
     return markdown_table(rows, 'llrrlll')

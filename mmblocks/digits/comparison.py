@@ -108,7 +108,7 @@ def compare(
         scenes: Numbers of training and validation scenes.
         timed_steps: How many steps are timed of each run.
         retrain: Whether to train anew in any case.
-        console: Where to tell of it.
+        console: Where to print.
 
     Raises:
         UserError: A run detected nothing, so that there is no metric.

@@ -10,11 +10,11 @@ from terminaltables import GithubFlavoredMarkdownTable
 _JUSTIFY = {'l': 'left', 'c': 'center', 'r': 'right'}
 
 
-def comma_separated(values: Iterable[Any]) -> str:
+def joined(values: Iterable[Any]) -> str:
     """Returns values with commas between them.
 
     Example:
-        >>> comma_separated((8, 16, 32))
+        >>> joined((8, 16, 32))
         '8, 16, 32'
     """
     return ', '.join(map(str, values))

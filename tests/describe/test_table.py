@@ -7,7 +7,7 @@ import pytest
 import mmblocks
 from mmblocks.describe.table import VARIANTS, backbones_table, weights_table
 
-README = Path(__file__).parents[1] / 'README.md'
+README = Path(__file__).parents[2] / 'README.md'
 
 
 @pytest.mark.parametrize('table', [backbones_table, weights_table])
