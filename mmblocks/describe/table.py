@@ -1,4 +1,4 @@
-"""The table of backbones: what each costs, what it gives, and whose weights it loads."""
+"""The table of backbones: the cost of each, its outputs, and whose weights it loads."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
 
 
 def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes the table that stands in the README.
+    """Returns the README's table of backbones.
 
     Args:
         variants: The rows.
@@ -246,14 +246,14 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
 
 
 def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes which libraries' weights each net loads.
+    """Returns the README's table of whose weights each net loads.
 
     Args:
-        variants: What to write about.
+        variants: The rows of the table of backbones.
 
     Returns:
-        The table in Markdown, one line per class of backbone and neck; and below it, which
-        arguments some of the weights need beside those of the table of backbones.
+        The table in Markdown, one line per class of backbone and neck; below it the arguments
+        that some of the weights need beside those of the table of backbones.
     """
     peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
     needs: dict[str, None] = {}

@@ -57,7 +57,7 @@ class Step(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         scores: mAP and mAP50.

@@ -15,7 +15,7 @@ from mmblocks.engine.resume import latest_checkpoint
 CONFIG = 'mmblocks::digits/retinanet_ghostnet_fpn_digits.py'
 
 
-def run(
+def run_demo(
     cfg: Config, work_dir: Path, train_scenes: int, val_scenes: int, retrain: bool = False
 ) -> bool:
     """Runs the demo, or what of it has not been done yet.
