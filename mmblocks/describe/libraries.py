@@ -35,7 +35,8 @@ def libraries_with(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
     """
     own = _kinds(backbone)
     parts = tuple((key, cfg[key]) for key in _PARTS if key in cfg)
-    fewest, libraries = float('inf'), set()
+    fewest = float('inf')
+    libraries: set[str] = set()
     for i, variant in enumerate(VARIANTS):
         if not _are_related(type(backbone), MODELS.module_dict[variant.cfg['type']]):
             continue

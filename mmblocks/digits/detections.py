@@ -41,10 +41,10 @@ class LargeLabelVisualizer(DetLocalVisualizer):
 
 
 def draw_detections(
-    annotations: str | os.PathLike,
-    images: str | os.PathLike,
-    detections: str | os.PathLike,
-    out_file: str | os.PathLike,
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    detections: str | os.PathLike[str],
+    out_file: str | os.PathLike[str],
     count: int = 9,
     score_thr: float = 0.3,
     palette: list[tuple[int, int, int]] | None = None,
@@ -82,9 +82,9 @@ def draw_detections(
     for axes, title in zip(cells[0], ('drawn', 'found') * COLUMNS, strict=True):
         axes.set_title(title, fontsize=11)
     for image, pair in zip(chosen, cells.reshape(-1, 2), strict=False):
-        picture = Image.open(Path(images) / image['file_name']).convert('RGB')
-        scale = max(1, SHOWN_SIDE // max(picture.size))
-        picture = np.asarray(picture.resize((picture.width * scale, picture.height * scale)))
+        scene = Image.open(Path(images) / image['file_name']).convert('RGB')
+        scale = max(1, SHOWN_SIDE // max(scene.size))
+        picture = np.asarray(scene.resize((scene.width * scale, scene.height * scale)))
         sample = DetDataSample(gt_instances=_instances(drawn[image['id']], labels, scale))
         surest = _surest(_instances(found[image['id']], labels, scale))
         if len(surest):
@@ -122,4 +122,7 @@ def _surest(found: InstanceData) -> InstanceData:
     A detector suppresses within a class, so that its second guess for the class of an object
     would be drawn over the first.
     """
-    return found[nms(found.bboxes, found.scores, iou_threshold=0.5)[1]] if len(found) else found
+    if not len(found):
+        return found
+    _, kept = nms(found.get('bboxes'), found.get('scores'), iou_threshold=0.5)
+    return found[kept]

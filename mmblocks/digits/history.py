@@ -45,7 +45,7 @@ class History:
         return curves
 
 
-def read_history(work_dir: str | os.PathLike) -> History:
+def read_history(work_dir: str | os.PathLike[str]) -> History:
     """Reads the scalars of all runs in a work folder.
 
     A run that resumes an earlier one takes the place of what the earlier one did after the
@@ -61,8 +61,8 @@ def read_history(work_dir: str | os.PathLike) -> History:
         >>> read_history('no_such_folder').train
         ()
     """
-    train: dict[float, dict] = {}
-    val: dict[float, dict] = {}
+    train: dict[float, dict[str, float]] = {}
+    val: dict[float, dict[str, float]] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         records = list(_read_records(path))
         for merged, new in (
@@ -76,7 +76,7 @@ def read_history(work_dir: str | os.PathLike) -> History:
     return History(*(tuple(merged[step] for step in sorted(merged)) for merged in (train, val)))
 
 
-def draw_history(history: History, out_file: str | os.PathLike, title: str = '') -> Path:
+def draw_history(history: History, out_file: str | os.PathLike[str], title: str = '') -> Path:
     """Draws loss over iterations beside mAP over epochs.
 
     Args:
@@ -130,7 +130,7 @@ def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _read_records(path: Path) -> Iterator[dict]:
+def _read_records(path: Path) -> Iterator[dict[str, float]]:
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)

@@ -74,7 +74,8 @@ def _lay_out(
 ) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
     """Gives every sample a size and a place where it overlaps the others slightly at most."""
     for _ in range(100):
-        masks, boxes = [], []
+        masks: list[np.ndarray] = []
+        boxes: list[tuple[int, int, int, int]] = []
         for image in images:
             masks.append(ink_mask(rng, image, int(rng.integers(digit_size[0], digit_size[1] + 1))))
             box = _free_place(rng, masks[-1].shape, boxes, image_size)
@@ -180,7 +181,7 @@ def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True)
 
 def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
     octaves = [_noise(rng, size, cells) / cells for cells in (4, 8, 16, 32)]
-    return sum(octaves) * 2.2
+    return np.sum(octaves, axis=0) * 2.2
 
 
 def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:

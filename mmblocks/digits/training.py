@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -158,12 +159,12 @@ def terminal() -> Console:
     return Console(file=sys.stdout)
 
 
-def quiet() -> contextlib.redirect_stdout:
+def quiet() -> contextlib.redirect_stdout[io.StringIO]:
     """Keeps what MMEngine and COCO's tools print off the terminal; the log files have it."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def _read_json(path: Path) -> dict | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

@@ -142,7 +142,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     for base in cls.__mro__:
         if '__init__' not in vars(base):
             continue
-        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        _, *parameters = inspect.signature(vars(base)['__init__']).parameters.values()
         for parameter in parameters:
             if parameter.kind is not parameter.VAR_KEYWORD:
                 found.setdefault(parameter.name, parameter)

@@ -37,6 +37,8 @@ class PreprocessingComparison(NamedTuple):
     @property
     def comment(self) -> str:
         """Returns the comment on the changes in the config."""
+        assert self.of_base is not None, 'asked for without changes'
+        assert self.expected is not None, 'asked for without changes'
         names = ('mean', 'std', 'channel order')
         pairs = zip(names, self.of_base, self.expected, strict=True)
         *first, last = (name for name, before, after in pairs if before != after)
@@ -84,8 +86,11 @@ def compare_preprocessing(
     places = [_unwrapped(cfg['model'], steps) for steps in dict.fromkeys(((), path))]
     found = {keys: part for keys, part in places if part}
     in_pipeline = normalizes_in_pipeline(cfg.get('train_dataloader'))
-    known = {} if in_pipeline else {keys: _preprocessing(part) for keys, part in found.items()}
-    known = {keys: value for keys, value in known.items() if value is not None}
+    known = {
+        keys: preprocessing
+        for keys, part in found.items()
+        if not in_pipeline and (preprocessing := _preprocessing(part)) is not None
+    }
     in_channels = backbone.get('in_channels', 3)
     expected = known_preprocessing(checkpoint, in_channels) if checkpoint else None
     changes = {}
@@ -94,11 +99,11 @@ def compare_preprocessing(
             both = dict(rgb_to_bgr=False) if found[keys].get('rgb_to_bgr') else {}
             changes[keys] = expected.as_options() | both
     # A model around the detector feeds it; where it does not say how, the detector's own counts.
-    first = next(iter(changes), next(iter(known), None))
-    return PreprocessingComparison(checkpoint, expected, known.get(first), changes)
+    of_base = next((known[keys] for keys in (*changes, *known)), None)
+    return PreprocessingComparison(checkpoint, expected, of_base, changes)
 
 
-def _unwrapped(model: Mapping[str, Any], path: Keys) -> tuple[Keys, Mapping[str, Any]]:
+def _unwrapped(model: Any, path: Keys) -> tuple[Keys, Mapping[str, Any]]:
     """Returns the keys to a part's data preprocessor, and its config, out of any wrapper."""
     for key in path:
         model = model[key]

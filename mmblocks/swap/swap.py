@@ -39,7 +39,7 @@ class Swap(NamedTuple):
 def swap_backbone(
     base: str,
     backbone: Mapping[str, Any],
-    folder: str | os.PathLike = '.',
+    folder: str | os.PathLike[str] = '.',
     at: str | None = None,
 ) -> Swap:
     """Writes a config that inherits from another one and swaps its backbone.
@@ -85,7 +85,8 @@ def swap_backbone(
     backbone, skipped = _fit(backbone, old.maps.strides, neck_input)
     backbone = _trainable(backbone)
     channels = build(backbone).out_channels
-    inputs = {neck_input.key: neck_input.value(channels), **_moved_levels(neck_input.part, skipped)}
+    inputs: dict[str, Any] = {neck_input.key: neck_input.value(channels)}
+    inputs |= _moved_levels(neck_input.part, skipped)
     heads: dict[str, list[int]] = {}
     if new_outputs := parts.pass_through_channels(neck_input, channels):
         heads = dict.fromkeys(
@@ -215,7 +216,7 @@ def _changes(
 def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for (*first, last), value in values.items():
-        inner = tree
+        inner: dict[Any, Any] = tree
         for key in first:
             inner = inner.setdefault(key, {})
         inner[last] = value
@@ -224,13 +225,14 @@ def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
 
 def _comments(
     path: parts.Keys, backbone: dict[str, Any], neck_input: NeckInput, strides: tuple[int, ...]
-) -> dict[tuple[str, ...], str]:
+) -> dict[parts.Keys, str]:
     *first, last = map(str, strides)
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
-    comments = {(*path, neck_input.path[0]): f'For maps of {listed}.'}
+    comments: dict[parts.Keys, str] = {(*path, neck_input.path[0]): f'For maps of {listed}.'}
     if 'init_cfg' not in backbone:
         learns = ', its BatchNorms too,' if backbone.get('norm_eval') is False else ''
-        comments[(*path, 'backbone')] = (
+        key = (*path, 'backbone')
+        comments[key] = (
             f'Trains from scratch{learns} until an init_cfg names weights to start from.'
         )
     return comments
