@@ -21,7 +21,7 @@ SPLITS = ('train', 'test')
 
 
 @DATASETS.register_module()
-class HandwrittenDigits(Dataset):
+class HandwrittenDigits(Dataset[dict[str, Any]]):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels, enlarged.
 
     The halves are those of scikit-learn's own example: the first for training, the second for
@@ -59,7 +59,7 @@ class HandwrittenDigits(Dataset):
         images, labels = load_handwriting()
         half = len(images) // 2
         part = slice(half) if split == 'train' else slice(half, None)
-        self.images = [mmcv.imresize(image, (size, size)) for image in images[part]]
+        self.images: list[Any] = [mmcv.imresize(image, (size, size)) for image in images[part]]
         self.labels = labels[part].tolist()
         self.max_angle = max_angle
         self.max_zoom = max_zoom
@@ -112,11 +112,11 @@ class BackboneClassifier(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict[str, Any],
         label_smoothing: float = 0.0,
         aux_loss_weight: float = 0.3,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -127,9 +127,9 @@ class BackboneClassifier(BaseModel):
         self.label_smoothing = label_smoothing
         self.aux_loss_weight = aux_loss_weight
 
-    def forward(
-        self, inputs: Tensor, data_samples: Tensor | None = None, mode: str = 'tensor'
-    ) -> dict[str, Tensor] | list[dict] | Tensor:
+    def forward(  # type: ignore[override]  # MMEngine's hints know no tensors here
+        self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
         """Returns losses, predictions or logits.
 
         Args:
@@ -187,7 +187,7 @@ class Top1Accuracy(BaseMetric):
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Notes for each picture whether its class was found.
 
         Args:
