@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.utils.text import comma_separated, markdown_table
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.published import unmet_needs
 
 
@@ -25,7 +26,7 @@ class Variant(NamedTuple):
     """
 
     title: str
-    cfg: dict[str, Any]
+    cfg: ConfigType
     peers: tuple[str, ...]
     image_size: int = 224
 
@@ -211,7 +212,7 @@ def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
 
 
 def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
-    channels = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
+    channels: Any = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
     image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone.eval()(image)
@@ -262,7 +263,7 @@ def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
         peers.setdefault(name, set()).update(variant.peers)
         for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
             needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
-    rows = [('net', *LIBRARIES)]
+    rows: list[tuple[str, ...]] = [('net', *LIBRARIES)]
     for name in sorted(peers, key=str.lower):
         rows.append((name, *('proved' * (library in peers[name]) for library in LIBRARIES)))
     table = markdown_table(rows, 'l' + 'c' * len(LIBRARIES))
