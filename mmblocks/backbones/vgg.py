@@ -93,18 +93,18 @@ class VGG(BaseBackbone):
         dilations: Sequence[int] = (1, 1, 1, 1, 1),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU'),
         norm_eval: bool = False,
         ceil_mode: bool = False,
         with_last_pool: bool = True,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         with_cp: bool = False,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('num_stages', num_stages, range(1, 6))
@@ -140,8 +140,10 @@ class VGG(BaseBackbone):
         rows = zip(self.arch_settings[depth], self.stage_channels, dilations, strict=False)
         for i, (num_convs, channels, dilation) in enumerate(rows, 1):
             conv = Conv(channels, 3, padding=dilation, dilation=dilation)
-            with_pool = i < len(dilations) or with_last_pool
-            yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
+            layers: list[Layer] = [conv] * num_convs
+            if i < len(dilations) or with_last_pool:
+                layers.append(Pool(2, ceil_mode=ceil_mode))
+            yield layers
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

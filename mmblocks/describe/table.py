@@ -25,7 +25,7 @@ class Variant(NamedTuple):
     """
 
     title: str
-    cfg: dict[str, Any]
+    cfg: ConfigType
     peers: tuple[str, ...]
     image_size: int = 224
 

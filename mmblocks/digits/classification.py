@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import mmcv
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmblocks.digits.handwriting import load_handwriting
+from mmblocks.utils.types import ConfigType
 
 SPLITS = ('train', 'test')
 
@@ -74,7 +76,7 @@ class HandwrittenDigits(Dataset[dict[str, Any]]):
         image = self._moved(self.images[i])
         return dict(inputs=torch.from_numpy(image)[None], data_samples=self.labels[i])
 
-    def _moved(self, image: np.ndarray) -> np.ndarray:
+    def _moved(self, image: NDArray[Any]) -> NDArray[Any]:
         angle, zoom, *shift = np.random.uniform(-1, 1, 4)
         if self.max_angle or self.max_zoom:
             image = mmcv.imrotate(image, angle * self.max_angle, scale=1 + zoom * self.max_zoom)
@@ -149,17 +151,18 @@ class BackboneClassifier(BaseModel):
         logits = outputs[-1]
         if mode == 'tensor':
             return logits
+        labels = cast(Tensor, data_samples)  # which all other modes need
         if mode == 'loss':
-            losses = dict(loss=self._loss(logits, data_samples))
+            losses = dict(loss=self._loss(logits, labels))
             # In training, auxiliary classifiers put their logits before those that count.
             auxiliary = [out for out in outputs[:-1] if out.dim() == 2]
             for i, out in enumerate(auxiliary, 1):
-                losses[f'aux{i}_loss'] = self.aux_loss_weight * self._loss(out, data_samples)
+                losses[f'aux{i}_loss'] = self.aux_loss_weight * self._loss(out, labels)
             return losses
         if mode == 'predict':
             return [
                 dict(label=label.item(), pred_label=score.argmax().item(), pred_score=score)
-                for label, score in zip(data_samples, logits.softmax(1).cpu(), strict=True)
+                for label, score in zip(labels, logits.softmax(1).cpu(), strict=True)
             ]
         raise ValueError(f"mode={mode!r}: must be 'loss', 'predict' or 'tensor'")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 MAX_TILT = 12.0  # degrees, either way
@@ -30,8 +32,8 @@ class Placed:
 
 def draw_scene(
     rng: np.random.Generator,
-    images: np.ndarray,
-    samples: dict[int, np.ndarray],
+    images: NDArray[Any],
+    samples: dict[int, NDArray[Any]],
     image_size: int,
     digit_size: tuple[int, int],
     digits_per_scene: tuple[int, int],
@@ -93,7 +95,7 @@ def _lay_out(
 
 def _free_place(
     rng: np.random.Generator,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     boxes: Sequence[tuple[int, int, int, int]],
     image_size: int,
 ) -> tuple[int, int, int, int] | None:
@@ -173,29 +175,29 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.clip(first + blend * (second - first) + grain, 0, 255)
 
 
-def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True) -> np.ndarray:
+def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True) -> NDArray[Any]:
     grid = rng.uniform(0, 1, (cells, cells)).astype(np.float32)
     resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(grid).resize((size, size), resample))
 
 
-def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
+def _clouds(rng: np.random.Generator, size: int) -> NDArray[Any]:
     octaves = [_noise(rng, size, cells) / cells for cells in (4, 8, 16, 32)]
     return np.sum(octaves, axis=0) * 2.2
 
 
-def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
+def _stripes(rng: np.random.Generator, size: int) -> NDArray[Any]:
     angle, waves = rng.uniform(0, np.pi), rng.uniform(3, 12)
     y, x = np.mgrid[:size, :size] / size
     phase = x * np.cos(angle) + y * np.sin(angle) + 0.15 * _noise(rng, size, 4)
     return 0.5 + 0.5 * np.sin(2 * np.pi * waves * phase)
 
 
-def _tiles(rng: np.random.Generator, size: int) -> np.ndarray:
+def _tiles(rng: np.random.Generator, size: int) -> NDArray[Any]:
     return _noise(rng, size, int(rng.integers(4, 17)), smooth=False)
 
 
-def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
+def _gradient(rng: np.random.Generator, size: int) -> NDArray[Any]:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:size, :size] / size - 0.5
     return 0.5 + 0.7 * (x * np.cos(angle) + y * np.sin(angle)) + 0.3 * _noise(rng, size, 5)

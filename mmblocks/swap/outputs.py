@@ -111,7 +111,7 @@ def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, neck
     return text
 
 
-def build(cfg: dict[str, Any]) -> BaseBackbone:
+def build(cfg: ConfigType) -> BaseBackbone:
     """Builds a backbone on the meta device.
 
     Raises:
@@ -126,12 +126,12 @@ def build(cfg: dict[str, Any]) -> BaseBackbone:
         raise UserError(f'{cfg["type"]}: {reason}') from error
 
 
-def _with_every_output(cfg: dict[str, Any]) -> BaseBackbone:
+def _with_every_output(cfg: ConfigType) -> BaseBackbone:
     (last,) = build(dict(_thawed(cfg), out_indices=-1)).out_indices
     return build(dict(_thawed(cfg), out_indices=tuple(range(last + 1))))
 
 
-def _thawed(cfg: dict[str, Any]) -> dict[str, Any]:
+def _thawed(cfg: ConfigType) -> dict[str, Any]:
     # How much can be frozen depends on the outputs, which are only looked for here.
     return {key: value for key, value in cfg.items() if key != 'frozen_stages'}
 

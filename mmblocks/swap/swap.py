@@ -179,7 +179,7 @@ def _moved_levels(part: Mapping[str, Any], skipped: int) -> dict[str, int]:
 
 
 def _changes(
-    cfg: dict[str, Any],
+    cfg: ConfigType,
     path: parts.Keys,
     backbone: dict[str, Any],
     neck_input: NeckInput,
