@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mmblocks.utils.errors import UserError
-from mmblocks.weights.report import LoadReport, listed
+from mmblocks.weights.report import LoadReport, Mismatch, listed
 from mmblocks.weights.values import check_values
 
 
@@ -24,7 +24,7 @@ def load_weights(
     allow_nonfinite: bool = False,
     added: Collection[str] = (),
 ) -> LoadReport:
-    """Loads what fits of a state dict into a module or a whole model; logs nothing of it.
+    """Loads what fits of a state dict into a module or a whole model.
 
     torch does the loading, so names that a module renames while loading count as its own.
 
@@ -51,7 +51,7 @@ def load_weights(
     while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
         module = module.module
     own = module.state_dict(keep_vars=True)
-    mismatched: dict[str, tuple[str, tuple[int, ...] | str, tuple[int, ...]]] = {}
+    mismatched: dict[str, Mismatch] = {}
     nonfinite: dict[str, int] = {}
 
     def compare(part: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
