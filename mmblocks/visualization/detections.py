@@ -56,7 +56,7 @@ def draw_detections(
     visualizer = _make_visualizer(tuple(names.values()), palette)
 
     rows = -(-len(chosen) // COLUMNS)
-    figure = Figure(figsize=(5.2 * COLUMNS, 2.75 * rows), dpi=110, mapping='constrained')
+    figure = Figure(figsize=(5.2 * COLUMNS, 2.75 * rows), dpi=110, layout='constrained')
     cells = figure.subplots(rows, 2 * COLUMNS, squeeze=False)
     for axes in cells.ravel():
         axes.axis('off')

@@ -89,7 +89,7 @@ def draw_history(history: History, out_file: str | os.PathLike, title: str = '')
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), dpi=110, mapping='constrained')
+    figure = Figure(figsize=(11, 4.2), dpi=110, layout='constrained')
     left, right = figure.subplots(1, 2)
     for name, points in history.losses().items():
         total = name == 'loss'

@@ -54,5 +54,5 @@ def test_the_default_gives_the_last_group_of_each_stride():
 
 @pytest.mark.parametrize('width', [0, -1.0, '1'])
 def test_a_width_that_cannot_be_is_named(width):
-    with pytest.raises(ValueError, match='width'):
+    with pytest.raises(ValueError, match='widen_factor'):
         GhostNet(width)

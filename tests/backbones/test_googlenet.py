@@ -9,6 +9,7 @@ from mmblocks import GoogLeNet
 from tests.parity import assert_same_gradients, assert_same_maps, gradients, randomise
 
 NO_DROPOUT = dict(drop_rate=0.0, aux_drop_rate=0.0)
+THEIR_NO_DROPOUT = dict(dropout=0.0, dropout_aux=0.0)
 MAP_NAMES = ('conv1', 'conv3', 'inception3b', 'inception4e', 'inception5b')
 
 
@@ -18,7 +19,7 @@ def images():
 
 def torchvision_net(peer, **options):
     build = peer('torchvision.models').GoogLeNet
-    return randomise(build(num_classes=5, init_weights=False, **NO_DROPOUT, **options)).eval()
+    return randomise(build(num_classes=5, init_weights=False, **THEIR_NO_DROPOUT, **options)).eval()
 
 
 def torchvision_maps(model, x):

@@ -13,7 +13,7 @@ every_version = pytest.mark.parametrize('version', ENDS)
 
 def torchvision_net(peer, version):
     build = getattr(peer('torchvision.models'), f'squeezenet{version}')
-    return randomise(build(num_classes=5, drop_rate=0.0)).eval()
+    return randomise(build(num_classes=5, dropout=0.0)).eval()
 
 
 def torchvision_outputs(model, version, x):

@@ -246,7 +246,7 @@ def test_the_logits_can_be_asked_for_as_in_mmpretrain(given, maps, peer):
             )
             for wrong in (2, 1.5, (1, 1, 1, 1, 0))
         ),
-        (dict(depth=11, drop_rate=2), 'dropout=2: must be a number from 0 to 1'),
+        (dict(depth=11, drop_rate=2), 'drop_rate=2: must be a number from 0 to 1'),
         (dict(depth=11, num_stages=3), r'dilations=\(1, 1, 1, 1, 1\): must have num_stages=3'),
         (
             dict(depth=11, num_stages=4, dilations=(1, 1, 1, 1), num_classes=10),

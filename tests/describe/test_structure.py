@@ -10,7 +10,7 @@ from mmblocks import list_backbones
 from mmblocks.describe.structure import structure
 from tests.backbones.nets import NETS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def show(*args):

@@ -7,7 +7,7 @@ import pytest
 import mmblocks
 from mmblocks.describe.table import VARIANTS, markdown_peers, markdown_table
 
-README = Path(__file__).parents[1] / 'README.md'
+README = Path(__file__).parents[2] / 'README.md'
 
 
 @pytest.mark.parametrize('table', [markdown_table, markdown_peers])

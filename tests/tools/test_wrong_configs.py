@@ -81,7 +81,7 @@ WRONG = [
     (another('mmblocks.ShuffleNetV1', groups=7), 'groups=7'),
     (another('mmblocks.ShuffleNetV2', widen_factor=7), 'widen_factor=7'),
     (another('mmblocks.EfficientNet', arch='b77'), "arch='b77'"),
-    (another('mmblocks.GhostNet', widen_factor=0), 'width=0'),
+    (another('mmblocks.GhostNet', widen_factor=0), 'widen_factor=0'),
     (another('mmblocks.VGG', depth=12), 'depth=12'),
     (another('mmblocks.DenseNet', arch='122'), '122'),
     (another('mmblocks.InceptionNeXt', arch='nano'), 'nano'),

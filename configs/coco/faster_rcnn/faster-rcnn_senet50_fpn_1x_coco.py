@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmblocks.SENet',
-        depth=50,
+        arch='50',
         frozen_stages=1,
         init_cfg=dict(type='Pretrained', checkpoint='timm://legacy_seresnet50'),
     ),
