@@ -27,12 +27,15 @@ test:  ## lint, then run all tests
 	$(SETUP) test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
-lint:  ## run ruff's checks
+# mypy reads torch's types, so that it comes with the set-up for the tests.
+lint:  ## run ruff and, where the tests are set up, mypy
 	$(SETUP) lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	@if [ -x $(BIN)/mypy ]; then $(BIN)/mypy; else echo 'mypy: left out until make setup'; fi
 
 format:  ## mend with ruff what it can mend
 	$(SETUP) lint
@@ -44,5 +47,5 @@ setup:  ## only set up: the environment .venv with everything that demo and test
 
 clean:  ## remove the environment, the peers and what builds left; data and work_dirs stay
 	rm -rf .venv .peers .peers.new .setup.log build dist *.egg-info
-	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find mmblocks tests tools configs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,6 +50,7 @@ setup(
     license_files=['LICENSE'],
     packages=find_packages(include=['mmblocks', 'mmblocks.*']),
     package_data={'mmblocks': ['py.typed', *MIM_FILES]},
+    entry_points={'console_scripts': ['mmblocks=mmblocks.cli.main:main']},
     python_requires='>=3.10',
     install_requires=['torch', 'numpy'],
     extras_require={
@@ -62,7 +63,7 @@ setup(
         'lite': ['mmengine>=0.10.7', 'mmcv-lite>=2.0.0,<2.2.0', 'mmdet>=3.3.0', 'safetensors'],
         'onedl': ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'],
         'demo': ['scikit-learn', 'matplotlib'],
-        'test': ['pytest', 'hypothesis', 'ruff'],
+        'test': ['pytest', 'hypothesis', 'ruff', 'mypy'],
     },
     classifiers=[
         'Development Status :: 3 - Alpha',

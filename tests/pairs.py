@@ -27,7 +27,7 @@ SAME_KEYS = frozenset(
     ).items()
     for net in nets.split()
 )
-REORDERED = ('SEResNet', 'SENet', 'GoogLeNet')
+REORDERED = ('SEResNet', 'SENet', 'GoogLeNet', 'DenseNet')
 
 ALL = {4: (0, 1, 2, 3), 5: tuple(range(5)), 7: tuple(range(7)), 8: tuple(range(8))}
 FOUR, FIVE, SEVEN, EIGHT = ALL.values()

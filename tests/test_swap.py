@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 import mmblocks
+from mmblocks.cli.swap import main
 from mmblocks.engine import UserError, find_config, load_config
 from mmblocks.swap import swap_backbone
-from mmblocks.swap.cli import main
 from mmblocks.swap.detector import Strides, find_detector
 from mmblocks.swap.text import assignment
 from tests.detecting import assert_it_predicts, assert_it_trains, batch, build_detector

@@ -10,6 +10,6 @@ if __name__ == '__main__':
     if DEVICE_FILE.is_file() and DEVICE_FILE.read_text().strip() == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
-    from mmblocks.demo import main
+    from mmblocks.cli.demo import main
 
     main()

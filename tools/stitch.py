@@ -1,6 +1,6 @@
 """Stitch layers into backbones and compare: see ``python tools/stitch.py --help``."""
 
-from mmblocks.stitch import main
+from mmblocks.cli.stitch import main
 
 if __name__ == '__main__':
     main()

@@ -1,6 +1,6 @@
 """Test a detector: ``python tools/test.py CONFIG CHECKPOINT``; see ``--help``."""
 
-from mmblocks.engine.cli import test
+from mmblocks.cli.test import main
 
 if __name__ == '__main__':
-    test()
+    main()

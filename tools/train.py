@@ -1,6 +1,6 @@
 """Train a detector: ``python tools/train.py CONFIG``; see ``--help``."""
 
-from mmblocks.engine.cli import train
+from mmblocks.cli.train import main
 
 if __name__ == '__main__':
-    train()
+    main()

@@ -1,10 +1,10 @@
 # LeNet-5 reads scikit-learn's handwritten digits: trained on the first half, tested on the
 # second, which mostly other people wrote. About a minute on one core.
-custom_imports = dict(imports=['mmblocks.classification'])
+custom_imports = dict(imports=['mmblocks.digits'])
 default_scope = 'mmengine'
 
 model = dict(
-    type='mmblocks.classification.BackboneClassifier',
+    type='mmblocks.digits.BackboneClassifier',
     label_smoothing=0.1,
     data_preprocessor=dict(type='ImgDataPreprocessor', mean=[0.5], std=[0.5]),
     backbone=dict(type='mmblocks.LeNet5', num_classes=10),
@@ -17,7 +17,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='mmblocks.classification.HandwrittenDigits',
+        type='mmblocks.digits.HandwrittenDigits',
         split='train',
         max_angle=12,
         max_zoom=0.15,
@@ -29,10 +29,10 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(type='mmblocks.classification.HandwrittenDigits', split='test'),
+    dataset=dict(type='mmblocks.digits.HandwrittenDigits', split='test'),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmblocks.classification.Top1Accuracy')
+val_evaluator = dict(type='mmblocks.digits.Top1Accuracy')
 test_evaluator = val_evaluator
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=10)

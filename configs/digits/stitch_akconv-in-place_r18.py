@@ -2,6 +2,8 @@
 _base_ = 'retinanet_r18_fpn_digits.py'
 model = dict(
     backbone=dict(
-        conv_cfg=dict(type='mmblocks.AKConv', num_points=5, stages=(False, False, True, True))
+        replace_convs=[
+            dict(cfg=dict(type='mmblocks.AKConv', num_points=5), stages=(False, False, True, True))
+        ]
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -20,7 +21,6 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -50,8 +50,8 @@ class AlexNet(BaseBackbone):
         in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -84,26 +84,28 @@ class AlexNet(BaseBackbone):
         in_channels: int = 3,
         drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(AlexNet, locals(), conv_cfg=SWAP)
+        check_arguments(AlexNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
+        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            self.add_groups(groups)
             register_key_mappings(self, [without_classifier('torchvision')])
-            return
-        classifier = Sequential(
-            nn.Dropout(drop_rate),
-            nn.Linear(256 * 6 * 6, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(drop_rate),
-            nn.Linear(4096, 4096),
-            nn.ReLU(inplace=True),
-            nn.Linear(4096, num_classes),
-        )
-        self.add_groups(
-            groups,
-            {'avgpool': nn.AdaptiveAvgPool2d(6), 'flatten': nn.Flatten(), 'classifier': classifier},
-        )
+
+
+def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
+    layers = Sequential(
+        nn.Dropout(drop_rate),
+        nn.Linear(in_channels * 6 * 6, 4096),
+        nn.ReLU(inplace=True),
+        nn.Dropout(drop_rate),
+        nn.Linear(4096, 4096),
+        nn.ReLU(inplace=True),
+        nn.Linear(4096, num_classes),
+    )
+    return {'avgpool': nn.AdaptiveAvgPool2d(6), 'flatten': nn.Flatten(), 'classifier': layers}

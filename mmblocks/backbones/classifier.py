@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
+from mmblocks.backbones.group import Classifier
 from mmblocks.weights.key_mapping import KeyMapping, Rule
 
 
@@ -39,25 +40,24 @@ def outputs_with_classifier(
     return () if num_classes > 0 else maps
 
 
-def pooled_linear(
-    name: str, in_channels: int, num_classes: int, drop_rate: float = 0.0
-) -> dict[str, nn.Module]:
-    """Makes the usual classifier: the mean over the last map, then a linear layer.
+def pooled_linear(name: str, num_classes: int, drop_rate: float = 0.0) -> Classifier | None:
+    """Returns the usual classifier: the mean over the last map, then a linear layer.
 
     Args:
         name: What the linear layer is called.
-        in_channels: Channels of the map.
-        num_classes: Classes.
+        num_classes: Classes; -1 for no classifier.
         drop_rate: Share of the means that are zeroed in training.
 
     Returns:
-        The modules by name, in running order.
+        What makes its modules for a number of channels, by name and in running order.
 
     Example:
-        >>> list(pooled_linear('fc', 512, 10))
+        >>> list(pooled_linear('fc', 10)(512))
         ['avgpool', 'flatten', 'dropout', 'fc']
     """
-    return {
+    if num_classes < 0:
+        return None
+    return lambda in_channels: {
         'avgpool': nn.AdaptiveAvgPool2d(1),
         'flatten': nn.Flatten(),
         'dropout': nn.Dropout(drop_rate),

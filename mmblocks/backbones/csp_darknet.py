@@ -14,7 +14,6 @@ from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice, is_count
 from mmblocks.weights.published import Published
 
@@ -67,8 +66,8 @@ class CSPDarknet(BaseBackbone):
         in_channels: Channels of the images.
         with_cp: Recompute each convolution's, pooling's and C3's or C2f's activations in backward
             to save memory.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range, or the rows of ``arch_ovewrite`` do not fit
@@ -121,12 +120,14 @@ class CSPDarknet(BaseBackbone):
         in_channels: int = 3,
         with_cp: bool = False,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_choice('block', block, self.blocks)
-        check_arguments(CSPDarknet, locals(), conv_cfg=SWAP)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        check_arguments(CSPDarknet, locals())
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         rows = self.arch_settings[arch] if arch_ovewrite is None else _checked(arch_ovewrite)
         stages = _scaled(rows, deepen_factor, widen_factor)
         self.arch = arch
@@ -134,7 +135,7 @@ class CSPDarknet(BaseBackbone):
         self.use_depthwise = use_depthwise
         self.spp_kernal_sizes = checked_windows(spp_kernal_sizes, 'spp_kernal_sizes')
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.add_groups(self._groups(in_channels, stages, layers))
+        self.add_groups(self._groups(in_channels, stages, layers), len(stages) + 1)
 
     def _groups(self, in_channels: int, stages: list[_Stage], layers: dict) -> Iterator[Group]:
         stem_channels = stages[0].in_channels

@@ -19,7 +19,6 @@ from mmblocks.backbones.classifier import (
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, is_count
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
@@ -66,8 +65,8 @@ class DenseNet(BaseBackbone):
         with_cp: Recompute each dense block in backward to save memory.
         conv_cfg: Convolution layers; None for Conv2d.
         num_classes: Classes of the classifier; -1 for feature maps only.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -104,11 +103,13 @@ class DenseNet(BaseBackbone):
         conv_cfg: dict | None = None,
         num_classes: int = -1,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(DenseNet, locals(), conv_cfg=SWAP)
+        check_arguments(DenseNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         settings = self._settings(arch)
         self.arch = arch
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -120,11 +121,8 @@ class DenseNet(BaseBackbone):
             memory_efficient=memory_efficient,
         )
         groups = self._groups(in_channels, settings, compression_factor, block_options, layers)
-        classifier = None
-        if num_classes > 0:
-            groups = list(groups)
-            classifier = pooled_linear('classifier', groups[-1].channels, num_classes)
-        self.add_groups(groups, classifier)
+        classifier = pooled_linear('classifier', num_classes)
+        self.add_groups(groups, len(settings.depths), classifier)
         register_key_mappings(self, _key_mappings(settings.depths, with_classifier=num_classes > 0))
 
     def _settings(self, arch: str | int | Mapping[str, Any]) -> _Arch:

@@ -21,7 +21,6 @@ from mmblocks.backbones.mobilenet_keys import BlockNames
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, is_number
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -120,8 +119,8 @@ class EfficientNet(BaseBackbone):
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
         num_classes: Classes of the classifier; -1 for feature maps only.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
             Default: the paper's, from 0.2 of b0 to 0.5 of b7; of a dict 0.2.
@@ -191,28 +190,25 @@ class EfficientNet(BaseBackbone):
         plugins: Sequence[dict] | None = None,
         num_classes: int = -1,
         drop_rate: float | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(EfficientNet, locals(), conv_cfg=SWAP)
+        check_arguments(EfficientNet, locals())
         settings = self._settings(arch)
         drop_rate = settings.drop_rate if drop_rate is None else drop_rate
         stages = self.families[settings.family]
         if init_cfg is None and any(stage.with_se for stage in stages):
             init_cfg = _GATED_INIT_CFG
         out_indices = outputs_with_classifier(num_classes, out_indices, 6)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(
-            conv_cfg, plugins, plain_cfg=dict(type='mmblocks.Conv2dSamePadding')
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         self.arch = arch
         self.widen_factor = settings.widen_factor
         blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, blocks, layers)
-        classifier = None
-        if num_classes > 0:
-            groups = list(groups)
-            classifier = pooled_linear('classifier', groups[-1].channels, num_classes, drop_rate)
-        self.add_groups(groups, classifier)
+        classifier = pooled_linear('classifier', num_classes, drop_rate)
+        self.add_groups(groups, blocks[-1].group + 2, classifier)
         fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
         inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]
         register_key_mappings(

@@ -13,7 +13,6 @@ from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.norm import build_norm
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
@@ -58,8 +57,8 @@ class GhostNet(BaseBackbone):
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -105,11 +104,14 @@ class GhostNet(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(GhostNet, locals(), conv_cfg=SWAP)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
-        self.add_groups(self._groups(widen_factor, in_channels, conv_cfg, norm_cfg, act_cfg))
+        check_arguments(GhostNet, locals())
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
+        groups = self._groups(widen_factor, in_channels, conv_cfg, norm_cfg, act_cfg)
+        self.add_groups(groups, len(self.stages) + 1)
         register_key_mappings(self, _KEY_MAPPINGS)
 
     def _groups(

@@ -12,7 +12,6 @@ from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.published import Published
@@ -82,8 +81,8 @@ class GoogLeNet(BaseBackbone):
         in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
         aux_drop_rate: The same for the auxiliary classifiers.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -134,27 +133,28 @@ class GoogLeNet(BaseBackbone):
         drop_rate: float = 0.2,
         aux_drop_rate: float = 0.7,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(GoogLeNet, locals(), conv_cfg=SWAP)
+        check_arguments(GoogLeNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, layers)
+        self.add_groups(groups, 5, pooled_linear('fc', num_classes, drop_rate))
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
-            self.add_groups(groups)
             register_key_mappings(self, [_without(r'(aux[12]|fc)\.')])
             return
-        groups = list(groups)
-        self.add_groups(groups, pooled_linear('fc', groups[-1].channels, num_classes, drop_rate))
         if not aux_logits:
             register_key_mappings(self, [_without(r'aux[12]\.')])
             return
-        for i, block in enumerate(self.blocks, len(groups) - len(self.blocks)):
+        for i, block in enumerate(self.blocks, self.num_groups - len(self.blocks)):
             if block.auxiliary:
-                head = InceptionAux(groups[i].channels, num_classes, aux_drop_rate, **layers)
+                (inception,) = self.group(i)[-1:]
+                head = InceptionAux(inception.out_channels, num_classes, aux_drop_rate, **layers)
                 self.add_module(block.auxiliary, head)
                 self._auxiliary[i] = block.auxiliary
 
@@ -194,8 +194,8 @@ class GoogLeNet(BaseBackbone):
             all (N, num_classes).
         """
         maps, auxiliary = [], []
-        for i in range(len(self._group_names)):
-            x = self._run_group(i, x)
+        for i in range(self.num_groups):
+            x = self.run_group(i, x)
             if i in self._out_groups:
                 maps.append(x)
             if self.training and i in self._auxiliary:

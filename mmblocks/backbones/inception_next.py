@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
@@ -16,7 +17,6 @@ from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, is_count, is_number
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
@@ -64,8 +64,8 @@ class InceptionNeXt(BaseBackbone):
             become dilations, for dense prediction.
         drop_rate: Share of the values in front of the last layer of the classifier that are
             zeroed in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -107,13 +107,15 @@ class InceptionNeXt(BaseBackbone):
         output_stride: int = 32,
         drop_rate: float = 0.0,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(InceptionNeXt, locals(), conv_cfg=SWAP)
+        check_arguments(InceptionNeXt, locals())
         settings = self._settings(arch)
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.arch = arch
         # Each stage: its downsampling, which the first does not have, and its blocks.
         strides = [stride for i in maps for stride in (2 if i else 1, 1)]
@@ -125,12 +127,10 @@ class InceptionNeXt(BaseBackbone):
             dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
             dict(act_cfg=act_cfg, layer_scale_init_value=layer_scale_init_value),
         )
-        if num_classes < 0:
-            self.add_groups(groups)
-            register_key_mappings(self, (_FEATURES_KEYS, _CLASSIFIER_KEYS))
-            return
-        self.add_groups(groups, _classifier(settings.widths[-1], num_classes, drop_rate))
-        register_key_mappings(self, (_FEATURES_KEYS,))
+        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
+        self.add_groups(groups, len(settings.depths), classifier if num_classes > 0 else None)
+        without_classifier = () if num_classes > 0 else (_CLASSIFIER_KEYS,)
+        register_key_mappings(self, (_FEATURES_KEYS, *without_classifier))
 
     def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
         if not isinstance(arch, Mapping):

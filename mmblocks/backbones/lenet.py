@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -19,7 +20,6 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -44,8 +44,8 @@ class LeNet5(BaseBackbone):
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each group's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Xavier, as the tanh needs.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range; or, when running, the classifier got images
@@ -82,18 +82,18 @@ class LeNet5(BaseBackbone):
         with_cp: bool = False,
         init_cfg: dict | list[dict] | None = None,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(LeNet5, locals(), conv_cfg=SWAP)
+        check_arguments(LeNet5, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, 2)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        classifier = partial(_classifier, num_classes=num_classes)
+        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            self.add_groups(groups)
             register_key_mappings(self, [without_classifier('mmpretrain')])
-            return
-        classifier = Sequential(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, num_classes))
-        self.add_groups(groups, {'flatten': nn.Flatten(), 'classifier': classifier})
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps and the logits.
@@ -116,3 +116,8 @@ class LeNet5(BaseBackbone):
                 'pad or resize them'
             )
         return super().forward(x)
+
+
+def _classifier(in_channels: int, num_classes: int) -> dict[str, nn.Module]:
+    layers = Sequential(nn.Linear(in_channels, 84), nn.Tanh(), nn.Linear(84, num_classes))
+    return {'flatten': nn.Flatten(), 'classifier': layers}

@@ -17,7 +17,6 @@ from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -54,8 +53,8 @@ class MobileNetV1(BaseBackbone):
             become dilations, for dense prediction.
         head_conv: Add the 1x1 convolution of timm's ``mobilenetv1_100h`` as a sixth group, 5,
             which then is an output by default in place of 4.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -92,17 +91,20 @@ class MobileNetV1(BaseBackbone):
         output_stride: int = 32,
         head_conv: bool = False,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(MobileNetV1, locals(), conv_cfg=SWAP)
+        check_arguments(MobileNetV1, locals())
         if out_indices is None:
             out_indices = (1, 2, 3, 5 if head_conv else 4)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.widen_factor = widen_factor
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         strides = [s.stride if j == 0 else 1 for s in self.stages for j in range(s.num_blocks)]
         blocks = limit_strides(strides, output_stride)
-        self.add_groups(self._groups(in_channels, blocks, head_conv, layers))
+        groups = self._groups(in_channels, blocks, head_conv, layers)
+        self.add_groups(groups, len(self.stages) + head_conv)
         register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
 
     def _channels(self, base: int) -> int:

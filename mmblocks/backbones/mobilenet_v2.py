@@ -16,7 +16,6 @@ from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.pretrained import resolve_init_cfg
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -57,8 +56,8 @@ class MobileNetV2(BaseBackbone):
         fix_stem_head: Leave the widths of stem and ``conv2`` and the depths of the first and
             last stage as they are at factors of 1. With it, factors of 1.1 and 1.2 (wide, deep)
             make timm's ``mobilenetv2_110d``; 1.2 and 1.4 its ``mobilenetv2_120d``.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -100,11 +99,13 @@ class MobileNetV2(BaseBackbone):
         deepen_factor: float = 1.0,
         fix_stem_head: bool = False,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(MobileNetV2, locals(), conv_cfg=SWAP)
+        check_arguments(MobileNetV2, locals())
         init_cfg = resolve_init_cfg(init_cfg, pretrained)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         ends_factor = 1.0 if fix_stem_head else widen_factor
         stem_channels = make_divisible(self.stem_channels * ends_factor, 8)
         head_channels = make_divisible(self.head_channels * max(1.0, ends_factor), 8)
@@ -112,9 +113,8 @@ class MobileNetV2(BaseBackbone):
         strides = [s.stride if j == 0 else 1 for s in stages for j in range(s.num_blocks)]
         blocks = limit_strides(strides, output_stride)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.add_groups(
-            self._groups(in_channels, stem_channels, stages, blocks, head_channels, layers)
-        )
+        groups = self._groups(in_channels, stem_channels, stages, blocks, head_channels, layers)
+        self.add_groups(groups, len(stages) + 1)
         register_key_mappings(self, mobilenet_v2_key_mappings(_block_names(stages)))
 
     def _scaled_stages(

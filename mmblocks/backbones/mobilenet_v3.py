@@ -18,7 +18,6 @@ from mmblocks.backbones.mobilenet_keys import (
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -119,8 +118,8 @@ class MobileNetV3(BaseBackbone):
             become dilations, for dense prediction.
         act_cfg: Activation of every convolution outside the squeeze-and-excitations; default:
             the paper's, ReLU or HSwish by block.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -158,9 +157,10 @@ class MobileNetV3(BaseBackbone):
         output_stride: int = 32,
         act_cfg: dict | None = None,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
-        check_arguments(MobileNetV3, locals(), conv_cfg=SWAP)
+        check_arguments(MobileNetV3, locals())
         stages, widen_factor = self.arch_settings[arch]
         blocks = [
             block._replace(channels=make_divisible(block.channels * widen_factor, 8))
@@ -170,18 +170,13 @@ class MobileNetV3(BaseBackbone):
         strides = [block.stride for block in blocks]
         if out_indices is None:
             out_indices = _last_of_each_stride(strides)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
-        self.arch = arch
-        self.add_groups(
-            self._groups(
-                in_channels,
-                blocks,
-                limit_strides(strides, output_stride),
-                act_cfg,
-                dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
-            )
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
+        self.arch = arch
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        places = limit_strides(strides, output_stride)
+        self.add_groups(self._groups(in_channels, blocks, places, act_cfg, layers), len(blocks) + 2)
         register_key_mappings(self, mobilenet_v3_key_mappings(_block_names(stages), len(stages)))
 
     def _groups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from mmengine.registry import MODELS
@@ -20,7 +21,6 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -61,8 +61,8 @@ class NIN(BaseBackbone):
         in_channels: Channels of the images.
         drop_rate: Share of the values in front of the last mlpconv layers that a net with
             classifier zeroes in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -105,27 +105,29 @@ class NIN(BaseBackbone):
         in_channels: int = 3,
         drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
-        check_arguments(NIN, locals(), conv_cfg=SWAP)
+        check_arguments(NIN, locals())
         stages = self.arch_settings[arch]
         out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.arch = arch
         cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, drop_rate if num_classes > 0 else 0.0)
         groups = list(plain_groups(stages, in_channels, cfgs))
         number = sum(len(group.modules) for group in groups)
+        classifier = partial(_classifier, num_classes=num_classes, number=number)
+        self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            self.add_groups(groups)
             register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
-            return
-        self.add_groups(
-            groups,
-            {
-                f'features.{number}': nn.Conv2d(groups[-1].channels, num_classes, 1),
-                f'features.{number + 1}': nn.ReLU(inplace=True),
-                'avgpool': nn.AdaptiveAvgPool2d(1),
-                'flatten': nn.Flatten(),
-            },
-        )
+
+
+def _classifier(in_channels: int, num_classes: int, number: int) -> dict[str, nn.Module]:
+    return {
+        f'features.{number}': nn.Conv2d(in_channels, num_classes, 1),
+        f'features.{number + 1}': nn.ReLU(inplace=True),
+        'avgpool': nn.AdaptiveAvgPool2d(1),
+        'flatten': nn.Flatten(),
+    }

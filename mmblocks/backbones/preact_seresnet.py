@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
@@ -16,14 +17,13 @@ from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
-from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
-    block: type[PreActBlock]
+    block: type[PreActBasicBlock] | type[PreActBottleneck]
     stage_blocks: tuple[int, int, int, int]
 
 
@@ -66,8 +66,8 @@ class PreActSEResNet(BaseBackbone):
         output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
             become dilations, for dense prediction.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -112,13 +112,15 @@ class PreActSEResNet(BaseBackbone):
         output_stride: int = 32,
         drop_rate: float = 0.0,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
-        check_arguments(PreActSEResNet, locals(), conv_cfg=SWAP)
+        check_arguments(PreActSEResNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.depth = depth
         stem_layers = self.stem_settings[stem]
         stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)
@@ -128,11 +130,8 @@ class PreActSEResNet(BaseBackbone):
         groups = self._groups(
             in_channels, depth, base_channels, stem_layers, strides, se_ratio, layers
         )
-        classifier = None
-        if num_classes > 0:
-            groups = list(groups)
-            classifier = _classifier(groups[-1].channels, num_classes, drop_rate)
-        self.add_groups(groups, classifier)
+        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
+        self.add_groups(groups, 4, classifier if num_classes > 0 else None)
         register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
 
     def _groups(

@@ -15,8 +15,7 @@ from mmblocks.backbones.pretrained import resolve_init_cfg
 from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
-from mmblocks.plugins.replace_convs import SWAP
+from mmblocks.layers.residual import BasicBlock, Bottleneck
 from mmblocks.utils.checks import (
     COUNT,
     Accepted,
@@ -35,7 +34,7 @@ _BOOLS = Accepted(lambda value: is_list_of(_BOOL.fits, value), 'a list of bools'
 
 
 class _Arch(NamedTuple):
-    block: type[ResidualBlock]
+    block: type[BasicBlock] | type[Bottleneck]
     stage_blocks: tuple[int, int, int, int]
 
 
@@ -134,14 +133,16 @@ class ResNet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         drop_path_rate: float = 0.0,
         expansion: int | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('style', style, ('pytorch', 'caffe'))
-        check_arguments(ResNet, locals(), conv_cfg=SWAP)
+        check_arguments(ResNet, locals())
         own_init = init_cfg is None and pretrained is None
         init_cfg = resolve_init_cfg(init_cfg, pretrained)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.depth = depth
         self.block, stage_blocks = self.arch_settings[depth]
         if expansion is not None:
@@ -166,19 +167,18 @@ class ResNet(BaseBackbone):
         stem_channels = stem_channels or base_channels
         if deep_stem and stem_channels < 2:
             raise ValueError(f'stem_channels={stem_channels}: must be at least 2 with deep_stem')
-        self.add_groups(
-            self._groups(
-                stem=_deep_stem(in_channels, stem_channels, **layers)
-                if deep_stem
-                else _plain_stem(in_channels, stem_channels, **layers),
-                channels=stem_channels,
-                stages=stages,
-                avg_down=avg_down,
-                dcn=dcn,
-                block_args=block_args,
-                drop_path_rates=_rising(drop_path_rate, sum(stage_blocks)),
-            )
+        groups = self._groups(
+            stem=_deep_stem(in_channels, stem_channels, **layers)
+            if deep_stem
+            else _plain_stem(in_channels, stem_channels, **layers),
+            channels=stem_channels,
+            stages=stages,
+            avg_down=avg_down,
+            dcn=dcn,
+            block_args=block_args,
+            drop_path_rates=_rising(drop_path_rate, sum(stage_blocks)),
         )
+        self.add_groups(groups, num_stages)
         own_options = self.block_options(base_channels)
         register_key_mappings(
             self, resnet_key_mappings(strides, avg_down, with_se='se_ratio' in own_options)

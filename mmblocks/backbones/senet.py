@@ -18,16 +18,14 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
     SENet154Bottleneck,
     SENetBasicBlock,
-    SENetBlock,
     SENetBottleneck,
 )
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
 class _Arch(NamedTuple):
-    block: type[SENetBlock]
+    block: type[SENetBasicBlock] | type[SENetBottleneck]
     stage_blocks: tuple[int, int, int, int]
     style: str = 'caffe'
     # Of the 3x3 convolutions of a bottleneck: groups, and channels of each for 64 planes.
@@ -67,8 +65,8 @@ class SENet(BaseBackbone):
         with_cp: Recompute each block's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -117,9 +115,10 @@ class SENet(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         drop_rate: float = 0.2,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', str(arch), self.arch_settings)
-        check_arguments(SENet, locals(), conv_cfg=SWAP)
+        check_arguments(SENet, locals())
         settings = self.arch_settings[str(arch)]
         if settings.groups > 1 and settings.groups * base_channels % 64:
             raise ValueError(
@@ -127,16 +126,14 @@ class SENet(BaseBackbone):
                 f'arch={arch!r} has {settings.groups}'
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.arch = str(arch)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, settings, base_channels, se_ratio, layers)
-        classifier = None
-        if num_classes > 0:
-            groups = list(groups)
-            classifier = pooled_linear('last_linear', groups[-1].channels, num_classes, drop_rate)
-        self.add_groups(groups, classifier)
+        classifier = pooled_linear('last_linear', num_classes, drop_rate)
+        self.add_groups(groups, len(settings.stage_blocks), classifier)
         dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
         register_key_mappings(
             self, (_OTHER_POOL, KeyMapping('timm (legacy)', _CLASSIFIER, dropped))

@@ -12,7 +12,6 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnit
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
 
@@ -48,8 +47,8 @@ class ShuffleNetV1(BaseBackbone):
         with_cp: Recompute each unit's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: There is no net of these ``groups``, ``widen_factor`` is too small for
@@ -87,14 +86,16 @@ class ShuffleNetV1(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('groups', groups, self.widths)
-        check_arguments(ShuffleNetV1, locals(), conv_cfg=SWAP)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        check_arguments(ShuffleNetV1, locals())
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         widths = _widen(self.widths[groups], widen_factor, groups)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.add_groups(self._groups(widths, groups, in_channels, layers))
+        self.add_groups(self._groups(widths, groups, in_channels, layers), len(self.stage_blocks))
 
     def _groups(
         self, widths: _Widths, groups: int, in_channels: int, layers: dict[str, dict | None]

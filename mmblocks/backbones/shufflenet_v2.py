@@ -13,7 +13,6 @@ from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
@@ -69,8 +68,8 @@ class ShuffleNetV2(BaseBackbone):
         with_cp: Recompute each unit's activations in backward to save memory.
         init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         in_channels: Channels of the images.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or
@@ -106,13 +105,16 @@ class ShuffleNetV2(BaseBackbone):
         init_cfg: dict | list[dict] | None = None,
         in_channels: int = 3,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('widen_factor', widen_factor, self.widths)
-        check_arguments(ShuffleNetV2, locals(), conv_cfg=SWAP)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        check_arguments(ShuffleNetV2, locals())
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.add_groups(self._groups(self.widths[widen_factor], in_channels, layers))
+        groups = self._groups(self.widths[widen_factor], in_channels, layers)
+        self.add_groups(groups, len(self.stage_blocks) + 1)
         register_key_mappings(self, SHUFFLENET_V2_KEY_MAPPINGS)
 
     def _groups(

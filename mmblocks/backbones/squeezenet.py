@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from mmengine.model import Sequential
@@ -21,7 +22,6 @@ from mmblocks.backbones.plain import (
     without_classifier,
 )
 from mmblocks.layers.fire import FireModule
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -70,8 +70,8 @@ class SqueezeNet(BaseBackbone):
         init_cfg: MMEngine's initialisation config; default: Kaiming.
         in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -113,26 +113,21 @@ class SqueezeNet(BaseBackbone):
         in_channels: int = 3,
         drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
-        check_arguments(SqueezeNet, locals(), conv_cfg=SWAP)
+        check_arguments(SqueezeNet, locals())
         arch = self._arch_named(arch)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.arch = arch
         stages = self.arch_settings[arch]
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
+        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
+        self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            self.add_groups(groups)
             register_key_mappings(self, [without_classifier('torchvision')])
-            return
-        classifier = Sequential(
-            nn.Dropout(drop_rate),
-            nn.Conv2d(512, num_classes, 1),
-            nn.ReLU(inplace=True),
-            nn.AdaptiveAvgPool2d(1),
-        )
-        self.add_groups(groups, {'classifier': classifier, 'flatten': nn.Flatten()})
 
     def _arch_named(self, arch: str | float) -> str:
         # To Python, and so on a command line, 1_1 is the number 11.
@@ -140,3 +135,13 @@ class SqueezeNet(BaseBackbone):
             if str(arch) in (name, name.replace('_', ''), name.replace('_', '.')):
                 return name
         raise ValueError(f'arch={arch!r}: must be one of {list(self.arch_settings)}')
+
+
+def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
+    layers = Sequential(
+        nn.Dropout(drop_rate),
+        nn.Conv2d(in_channels, num_classes, 1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+    )
+    return {'classifier': layers, 'flatten': nn.Flatten()}

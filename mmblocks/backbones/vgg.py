@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from mmengine.model import Sequential
@@ -20,7 +21,6 @@ from mmblocks.backbones.plain import (
     without_classifier,
 )
 from mmblocks.layers.norm import build_norm
-from mmblocks.plugins.replace_convs import SWAP
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
@@ -60,8 +60,8 @@ class VGG(BaseBackbone):
         with_cp: Recompute each stage's activations in backward to save memory.
         drop_rate: Share of the values behind the classifier's first two layers that are zeroed in
             training.
-        plugins: Modules to put behind convolutions or blocks, or beside blocks; see the
-            README.
+        plugins: Modules to insert; see :class:`BaseBackbone`.
+        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -105,11 +105,12 @@ class VGG(BaseBackbone):
         with_cp: bool = False,
         drop_rate: float = 0.5,
         plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('num_stages', num_stages, range(1, 6))
         check_per_stage('dilations', dilations, num_stages, COUNT)
-        check_arguments(VGG, locals(), conv_cfg=SWAP)
+        check_arguments(VGG, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, num_stages - 1)
         if num_classes > 0 and num_stages < 5:
             raise ValueError(
@@ -119,35 +120,24 @@ class VGG(BaseBackbone):
             # mmpretrain counts the classifier, too; its logits are given in any case.
             given = [out_indices] if isinstance(out_indices, int) else out_indices
             out_indices = tuple(i for i in given if i != num_stages)
-        super().__init__(out_indices, frozen_stages, norm_eval, with_cp, init_cfg)
-        conv_cfg = self.stitch_with(conv_cfg, plugins)
+        super().__init__(
+            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
+        )
         self.depth = depth
         stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg))
+        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
+        self.add_groups(groups, num_stages, classifier if num_classes > 0 else None)
         if num_classes < 0:
-            self.add_groups(groups)
             drop: Rule = (r'(classifier|pre_logits|head)\.', None)
             register_key_mappings(
                 self, [_mmpretrain((drop, *renamed)), without_classifier('torchvision', drop[0])]
             )
             return
-        classifier = Sequential(
-            nn.Linear(512 * 7 * 7, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(drop_rate),
-            nn.Linear(4096, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(drop_rate),
-            nn.Linear(4096, num_classes),
-        )
-        self.add_groups(
-            groups,
-            {'avgpool': nn.AdaptiveAvgPool2d(7), 'flatten': nn.Flatten(), 'classifier': classifier},
-        )
         register_key_mappings(self, [_mmpretrain(renamed), _TIMM])
         for i in (0, 3):
-            classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
+            self.classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
 
     def _stages(
         self, depth: int, dilations: Sequence[int], ceil_mode: bool, with_last_pool: bool
@@ -157,6 +147,19 @@ class VGG(BaseBackbone):
             conv = Conv(channels, 3, padding=dilation, dilation=dilation)
             with_pool = i < len(dilations) or with_last_pool
             yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
+
+
+def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
+    layers = Sequential(
+        nn.Linear(in_channels * 7 * 7, 4096),
+        nn.ReLU(inplace=True),
+        nn.Dropout(drop_rate),
+        nn.Linear(4096, 4096),
+        nn.ReLU(inplace=True),
+        nn.Dropout(drop_rate),
+        nn.Linear(4096, num_classes),
+    )
+    return {'avgpool': nn.AdaptiveAvgPool2d(7), 'flatten': nn.Flatten(), 'classifier': layers}
 
 
 def _mmpretrain(rules: Sequence[Rule]) -> KeyMapping:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.tree import Tree
-from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
-from mmblocks.plugins.insert import trace
+from mmblocks.plugins.shapes import Shapes, module_shapes
+from mmblocks.utils.probe import as_size
 
 
 def structure(cfg: Mapping[str, Any], image_size: int = 224) -> str:
@@ -44,15 +43,13 @@ def structure(cfg: Mapping[str, Any], image_size: int = 224) -> str:
         ├── output 1, stride 8: layer2 -> 128x8x8
     """
     backbone = build_on_meta({key: value for key, value in cfg.items() if key != 'init_cfg'})
-    shapes = trace(backbone, image_size)
+    shapes = module_shapes(backbone, image_size)
     tree = Tree(type(backbone).__name__)
-    for i, names in enumerate(backbone._group_names):
+    for i in range(backbone.num_groups):
+        names = backbone.group_names(i)
         group = tree.add(f'{_title(backbone, i)}: {", ".join(names)}{_result(shapes, names[-1:])}')
-        for name in names:
-            _add_stitched(group, name, backbone.get_submodule(name), shapes)
-        for plugins in backbone._group_plugins.get(i, {}).values():
-            for name in plugins:
-                _add_stitched(group, name, backbone.get_submodule(name), shapes)
+        for name in backbone.part_names(i):
+            _add_inserted(group, name, backbone, shapes)
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
         console.print(tree, markup=False, highlight=False)
@@ -68,30 +65,25 @@ def _title(backbone: BaseBackbone, i: int) -> str:
     return 'stem'
 
 
-def _add_stitched(tree: Tree, path: str, module: nn.Module, shapes: Mapping[str, Any]) -> None:
-    """Adds a module if it is a block or something stitched, else what of that is in it."""
+def _add_inserted(tree: Tree, path: str, backbone: BaseBackbone, shapes: Shapes) -> None:
+    """Adds a module that is a block or was inserted, else those of its parts that are."""
+    module = backbone.get_submodule(path)
     kind = type(getattr(module, 'layer', module)).__name__
-    if getattr(module, 'is_plugin', False):
-        name = path.rpartition('.')[2]
-        start = ' (starts as the identity)' if kind != type(module).__name__ else ''
-        tree.add(f'{module.position}: {name} {kind}{_result(shapes, [path])}{start}')
+    if entry := backbone.inserted.get(path):
+        if entry.by == 'plugins':
+            start = ' (starts as the identity)' if kind != type(module).__name__ else ''
+            name = path.rpartition('.')[2]
+            tree.add(f'{entry.where}: {name} {kind}{_result(shapes, [path])}{start}')
+        else:
+            place = 'of dcn' if entry.by == 'dcn' else f'in place of {entry.where}'
+            tree.add(f'{path} {kind} {place}{_result(shapes, [path])}')
         return
-    if replaced := getattr(module, 'replaces', ''):
-        tree.add(f'{path} {kind} in place of {replaced}{_result(shapes, [path])}')
-        return
-    if getattr(module, 'is_dcn', False):
-        tree.add(f'{path} {kind} of dcn{_result(shapes, [path])}')
-        return
-    if getattr(module, 'plugin_places', None):
-        before = _size(shapes[path][0]) if path in shapes else ''
+    if getattr(module, 'plugin_positions', None):
+        before = as_size(shapes[path][0]) if path in shapes else ''
         tree = tree.add(f'{path} {kind} {before}{_result(shapes, [path])}')
-    for name, child in module.named_children():
-        _add_stitched(tree, f'{path}.{name}', child, shapes)
+    for name, _ in module.named_children():
+        _add_inserted(tree, f'{path}.{name}', backbone, shapes)
 
 
-def _result(shapes: Mapping[str, Any], names: Sequence[str]) -> str:
-    return ''.join(f' -> {_size(shapes[name][1])}' for name in names if name in shapes)
-
-
-def _size(shape: torch.Size) -> str:
-    return 'x'.join(map(str, shape[1:]))
+def _result(shapes: Shapes, names: Sequence[str]) -> str:
+    return ''.join(f' -> {as_size(shapes[name][1])}' for name in names if name in shapes)

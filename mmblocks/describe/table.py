@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
+from mmblocks.utils.text import comma_separated, markdown_table
 from mmblocks.weights.published import unmet_needs
 
 
@@ -27,34 +28,6 @@ class Variant(NamedTuple):
     cfg: dict[str, Any]
     peers: tuple[str, ...]
     image_size: int = 224
-
-
-# Which system of the tutorials on CNN building blocks each net is.
-TUTORIALS = {
-    'AlexNet': 'AlexNet',
-    'CSPDarknet': 'C3 and C2f',
-    'DenseNet': 'DenseNet',
-    'EfficientNet': 'EfficientNet',
-    'GhostNet': 'GhostNet',
-    'GoogLeNet': 'GoogLeNet',
-    'InceptionNeXt': 'InceptionNeXt',
-    'LeNet5': 'LeNet',
-    'MobileNetV1': 'MobileNets',
-    'MobileNetV2': 'MobileNets',
-    'MobileNetV3': 'MobileNets, h-swish',
-    'NIN': 'NIN',
-    'PreActSEResNet': 'SENet, pre-activation',
-    'ResNeXt': 'ResNet',
-    'ResNet': 'ResNet',
-    'ResNetV1c': 'ResNet',
-    'ResNetV1d': 'ResNet',
-    'SENet': 'SENet',
-    'SEResNet': 'SENet, SE block',
-    'ShuffleNetV1': 'ShuffleNets, channel shuffle',
-    'ShuffleNetV2': 'ShuffleNets, channel shuffle',
-    'SqueezeNet': 'fire module',
-    'VGG': 'VGG',
-}
 
 
 class Cost(NamedTuple):
@@ -245,7 +218,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
     return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
 
 
-def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
+def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     """Writes the table that stands in the README.
 
     Args:
@@ -254,29 +227,25 @@ def markdown_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     Returns:
         The table in Markdown, one line per variant.
     """
-    lines = [
-        '| net | config | parameters | MACs | channels | strides | weights of | tutorial |',
-        '|---|---|--:|--:|---|---|---|---|',
-    ]
+    rows = [('net', 'config', 'parameters', 'MACs', 'channels', 'strides', 'weights of')]
     for title, cfg, peers, image_size in variants:
         backbone = build_on_meta(cfg)
         parameters, macs = _cost(backbone, image_size)
         options = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
-        cells = (
+        row = (
             title,
             f'`{cfg["type"]}({options})`',
             f'{parameters / 1e6:.2f} M',
             _macs(macs) + (f' at {image_size}x{image_size}' if image_size != 224 else ''),
-            ', '.join(map(str, backbone.out_channels)),
-            ', '.join(map(str, backbone.out_strides)),
-            ', '.join(peers),
-            TUTORIALS[cfg['type']],
+            comma_separated(backbone.out_channels),
+            comma_separated(backbone.out_strides),
+            comma_separated(peers),
         )
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        rows.append(row)
+    return markdown_table(rows, 'llrrlll')
 
 
-def markdown_peers(variants: tuple[Variant, ...] = VARIANTS) -> str:
+def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     """Writes which libraries' weights each net loads.
 
     Args:
@@ -293,11 +262,11 @@ def markdown_peers(variants: tuple[Variant, ...] = VARIANTS) -> str:
         peers.setdefault(name, set()).update(variant.peers)
         for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
             needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
-    lines = [f'| net | {" | ".join(LIBRARIES)} |', '|---' + '|:-:' * len(LIBRARIES) + '|']
+    rows = [('net', *LIBRARIES)]
     for name in sorted(peers, key=str.lower):
-        cells = ('proved' if library in peers[name] else '' for library in LIBRARIES)
-        lines.append(f'| {name} | {" | ".join(cells)} |')
-    return '\n'.join([*lines, '', _NEEDS, '', *sorted(needs)])
+        rows.append((name, *('proved' * (library in peers[name]) for library in LIBRARIES)))
+    table = markdown_table(rows, 'l' + 'c' * len(LIBRARIES))
+    return '\n'.join([table, '', _NEEDS, '', *sorted(needs)])
 
 
 _NEEDS = (

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
@@ -17,6 +16,7 @@ from torch.autograd import Function
 
 from mmblocks.utils.class_name import class_name
 from mmblocks.utils.errors import UserError
+from mmblocks.utils.model_wrapper import unwrap_model
 
 __all__ = ['BF16OptimWrapper', 'check_optim_wrapper', 'turn_on_amp']
 
@@ -51,7 +51,7 @@ class BF16OptimWrapper(OptimWrapper):
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Called once with the model before training, which makes it the place for the hooks."""
         super().initialize_count_status(model, init_counts, max_counts)
-        _keep_boxes_float32(model.module if is_model_wrapper(model) else model)
+        _keep_boxes_float32(unwrap_model(model))
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -128,7 +128,7 @@ def _keep_mmcv_ops_float32() -> None:
             op.float32_on_cpu = True
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
@@ -149,11 +149,13 @@ def _keep_boxes_float32(model: nn.Module) -> None:
             module.register_forward_pre_hook(_float32_input, with_kwargs=True)
 
 
-def _float32_output(module: nn.Module, args: tuple, output: Any) -> Any:
+def _float32_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     return _float32(output)
 
 
-def _float32_input(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _float32_input(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return _float32(args), _float32(kwargs)
 
 

@@ -123,7 +123,7 @@ def _explain(error: Exception, path: Path) -> str:
         by = next(f for f in reversed(files) if f != at_fault)
         return f'{_short(by)}: its base {_short(at_fault)} does not exist'
     lines = [line for f, line in frames if f.f_code.co_filename == at_fault]
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.lineno is not None:
         lines = [error.lineno]
     line = f', line {lines[-1]}' if lines else ''
     return f'{_short(at_fault)}{line}: {_reason(error)}'
@@ -141,8 +141,8 @@ def _reason(error: Exception) -> str:
         return f'syntax error: {error.msg}'
     if isinstance(error, ImportError):
         cause: BaseException = error
-        while cause.__cause__ or cause.__context__:
-            cause = cause.__cause__ or cause.__context__
+        while deeper := cause.__cause__ or cause.__context__:
+            cause = deeper
         return f'custom_imports: {first_line(cause)}'
     return f'{type(error).__name__}: {first_line(error)}'
 

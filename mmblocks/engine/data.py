@@ -69,7 +69,7 @@ def check_work_dir(cfg: Config) -> None:
         raise UserError(f'work_dir={cfg.work_dir!r}: must be a path')
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cfg.work_dir):
+        with tempfile.TemporaryFile(dir=os.fspath(cfg.work_dir)):
             pass
     except OSError as error:
         raise UserError(f'work_dir={cfg.work_dir} cannot be written: {error.strerror}') from error
@@ -117,7 +117,7 @@ def class_of(part: Mapping[str, Any], registry: Registry, cfg: Config) -> type |
     return kind if isinstance(kind, type) else None
 
 
-def scope_of(cfg: Config) -> AbstractContextManager:
+def scope_of(cfg: Config) -> AbstractContextManager[None]:
     """Makes the scope in which a config looks names up the default one for a while.
 
     Args:

@@ -127,7 +127,8 @@ def _origin(error: BaseException) -> _Origin:
         frames = _WORKER_FRAME.findall(text)
         said = re.findall(rf'^(?:\w+\.)*{kind}(?:: (.*))?$', text, re.MULTILINE)
         if frames and said:
-            return _Origin(*frames[-1], kind, said[-1])
+            file, function, line = frames[-1]
+            return _Origin(file, function, line, kind, said[-1])
     summary = traceback.extract_tb(error.__traceback__)
     # The text of a KeyError is its argument, quoted.
     bare = isinstance(error, KeyError) and error.args and ' ' in text
@@ -193,8 +194,9 @@ def unregistered(name: str, registry: Registry) -> str:
 def _save_best(frames: list[FrameType]) -> FrameType | None:
     """The frame of MMEngine's CheckpointHook that found no metric of ``save_best``'s name."""
     last = frames[-1] if frames else None
-    found = last is not None and last.f_code.co_name == '_save_best_checkpoint'
-    return last if found and last.f_locals.get('key_indicator') else None
+    if last is None or last.f_code.co_name != '_save_best_checkpoint':
+        return None
+    return last if last.f_locals.get('key_indicator') else None
 
 
 def _unknown_metric(frame: FrameType) -> str:
@@ -243,7 +245,7 @@ def _find(part: Any, tree: Any) -> list[str]:
     return next(iter([*equal, *(keys for keys, _ in same)]), [])
 
 
-def _parts(tree: Any) -> Iterator[tuple[list[str], Mapping]]:
+def _parts(tree: Any) -> Iterator[tuple[list[str], Mapping[str, Any] | Config]]:
     """Every dict with a ``type``, and the keys that lead to it, outer ones first."""
     waiting: list[tuple[list[str], Any]] = [([], tree)]
     for keys, value in waiting:
@@ -258,6 +260,6 @@ def _parts(tree: Any) -> Iterator[tuple[list[str], Mapping]]:
         waiting += [([*keys, str(key)], inner) for key, inner in items]
 
 
-def _type_name(part: Mapping) -> str:
+def _type_name(part: Mapping[str, Any]) -> str:
     kind = part['type']
     return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))

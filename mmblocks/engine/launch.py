@@ -93,7 +93,7 @@ def end_workers(runner: Runner) -> None:
         if isinstance(loader, DataLoader):
             loader._iterator = None
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator._iterator = None
+            loop.dataloader_iterator._iterator = None  # type: ignore[assignment]  # not needed again
 
 
 def end_process_group() -> None:
@@ -154,12 +154,10 @@ def _check_gpus() -> None:
 
 
 def _start_gloo(cfg: Config) -> None:
-    options = {}
-    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    if timeout is not None:
-        options['timeout'] = datetime.timedelta(seconds=timeout)
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    timeout = None if seconds is None else datetime.timedelta(seconds=seconds)
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo', **options)
+        distributed.init_process_group('gloo', timeout=timeout)
 
 
 def _wrap_model(cfg: Config) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from mmblocks.utils.class_name import class_name
 from mmblocks.utils.errors import UserError, first_line, note, warn
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.files import read_checkpoint
 
 # What MMEngine needs in a checkpoint to go on with the training that wrote it.
@@ -153,7 +154,7 @@ def check_training_goes_on(checkpoint: dict[str, Any], path: str, runner: Runner
     Raises:
         UserError: The optimizer's state is of another kind of optimizer or of other parameters.
     """
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.optim_wrapper = runner.build_optim_wrapper(cast(ConfigType, runner.optim_wrapper))
     if isinstance(runner.optim_wrapper, OptimWrapper):
         _check_optimizer(runner.optim_wrapper.optimizer, checkpoint['optimizer'], path)
     train_cfg = runner.cfg.train_cfg

@@ -120,8 +120,8 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
     guard_loaders()
     if cfg.get('resume') and cfg.get('load_from') is None:
         resume_latest(cfg)
-    path = cfg.get('load_from')
-    if not isinstance(path, (str, type(None))):
+    path = '' if cfg.get('load_from') is None else cfg.load_from
+    if not isinstance(path, str):
         raise UserError(
             f'load_from must be the path or address of a checkpoint, not {path!r}; on a command '
             'line, one with commas or of digits alone stands in quotes within the value'
@@ -133,7 +133,11 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
         resume_seed(cfg, checkpoint, path)
     start_process_group(cfg)
     try:
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = (
+            RUNNERS.build(cfg)  # type: ignore[arg-type]  # it takes a Config as well
+            if 'runner_type' in cfg
+            else Runner.from_cfg(cfg)
+        )
     except Exception as error:
         line = explain(error)
         if line is None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmblocks.utils.errors import UserError
+from mmblocks.utils.model_wrapper import unwrap_model
 from mmblocks.weights.report import listed
 
 _ADVICE = (
@@ -50,8 +51,9 @@ class StopOnDivergenceHook(Hook):
         outputs: Mapping[str, Any] | None = None,
     ) -> None:
         """Looks at the loss."""
+        outputs = outputs or {}
         # MMEngine has waited for the GPU to log these numbers, so that reading one is quick.
-        diverged = not all(map(math.isfinite, _total(outputs or {}).values()))
+        diverged = not all(map(math.isfinite, _total(outputs).values()))
         if get_world_size() > 1:
             somewhere = torch.tensor(int(diverged))
             all_reduce(somewhere, 'max')
@@ -63,8 +65,7 @@ class StopOnDivergenceHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Looks at the weights."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        broken = _not_finite(model, checkpoint['state_dict'])
+        broken = _not_finite(unwrap_model(runner.model), checkpoint['state_dict'])
         if broken:
             raise UserError(_message(runner, f'weights are not finite: {listed(broken)}'))
 
@@ -83,7 +84,8 @@ def _total(outputs: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _message(runner: Runner, what: str) -> str:
-    rates = ', '.join(f'{rate[0]:g}' for rate in runner.optim_wrapper.get_lr().values() if rate)
+    learning_rates = cast(OptimWrapper, runner.optim_wrapper).get_lr().values()
+    rates = ', '.join(f'{rate[0]:g}' for rate in learning_rates if rate)
     return (
         f'training has diverged at epoch {runner.epoch + 1}, iteration {runner.iter + 1}, learning '
         f'rate {rates}: {what}; {_ADVICE}'

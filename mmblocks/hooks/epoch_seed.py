@@ -99,7 +99,7 @@ def epoch_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
 
 
-def _seed_workers(loader: DataLoader, seed: int) -> None:
+def _seed_workers(loader: DataLoader[Any], seed: int) -> None:
     """Makes the workers that the next iteration over a dataloader uses start with a seed."""
     init = loader.worker_init_fn
     if isinstance(init, partial) and init.func is worker_init_fn:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import ImgDataPreprocessor, is_model_wrapper
+from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.utils.model_wrapper import unwrap_model
 from mmblocks.weights.preprocessing import (
     Preprocessing,
     known_preprocessing,
@@ -39,7 +40,7 @@ class CheckPreprocessingHook(Hook):
         # What load_from or resuming has put in stays unknown.
         if runner._has_loaded or normalizes_in_pipeline(runner.cfg.get('train_dataloader')):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         steps, given = _given(getattr(model, 'data_preprocessor', None))
         if given is None:
             return
@@ -63,8 +64,8 @@ def _given(module: nn.Module | None) -> tuple[int, Preprocessing | None]:
         return steps, None
     normalizes = module._enable_normalize
     return steps, Preprocessing.of(
-        module.mean.flatten().tolist() if normalizes else None,
-        module.std.flatten().tolist() if normalizes else None,
+        module.get_buffer('mean').flatten().tolist() if normalizes else None,
+        module.get_buffer('std').flatten().tolist() if normalizes else None,
         module._channel_conversion,
     )
 

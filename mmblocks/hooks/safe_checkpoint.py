@@ -23,7 +23,7 @@ class WholeFiles(LocalBackend):
     """MMEngine's local files, but replaced at once, and kept when they are to be removed.
 
     Attributes:
-        removed: The files that were to be removed; they are still there.
+        removed: The files and folders that were to be removed; they are still there.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,9 @@ class WholeFiles(LocalBackend):
         """Notes that a file is not needed any more."""
         self.removed.append(str(filepath))
 
-    rmtree = remove
+    def rmtree(self, dir_path: str | Path) -> None:
+        """Notes that a folder is not needed any more."""
+        self.removed.append(str(dir_path))
 
 
 register_backend(_BACKEND, WholeFiles, force=True)
@@ -75,7 +77,7 @@ class SafeCheckpointHook(CheckpointHook):
         if isinstance(self.file_backend, WholeFiles) and is_main_process():
             remove_parts(Path(self.out_dir))
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except OSError as error:  # writing the checkpoint itself raises UserError

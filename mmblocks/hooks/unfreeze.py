@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import cast
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
+from mmblocks.utils.model_wrapper import unwrap_model
 
 
 @HOOKS.register_module()
@@ -89,7 +92,7 @@ class UnfreezeHook(Hook):
             backbone.train()
             # DDP reduces the gradients of what was trainable when it was made, and no others.
             runner.model = runner.wrap_model(
-                runner.cfg.get('model_wrapper_cfg'), runner.model.module
+                runner.cfg.get('model_wrapper_cfg'), unwrap_model(runner.model)
             )
         print_log(backbone.frozen_summary(), logger='current')
 
@@ -100,7 +103,7 @@ class UnfreezeHook(Hook):
                 raise TypeError(
                     f'UnfreezeHook works with MMDistributedDataParallel, not {type(model).__name__}'
                 )
-            model = model.module
+            model = unwrap_model(model)
         found = dict(model.named_modules()).get(self.module)
         if not isinstance(found, BaseBackbone):
             raise TypeError(
@@ -142,6 +145,6 @@ class UnfreezeHook(Hook):
 
 
 def _optimized(runner: Runner) -> Iterator[nn.Parameter]:
-    groups = runner.optim_wrapper.param_groups
+    groups = cast(OptimWrapper, runner.optim_wrapper).param_groups
     for group in chain.from_iterable(groups.values()) if isinstance(groups, dict) else groups:
         yield from group['params']

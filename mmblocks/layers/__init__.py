@@ -21,14 +21,13 @@ from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.layers.inception_dwconv import InceptionDWConv2d
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.layers.meta_next import MetaNeXtBlock
-from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBlock, PreActBottleneck
-from mmblocks.layers.residual import BasicBlock, Bottleneck, ResidualBlock
+from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
+from mmblocks.layers.residual import BasicBlock, Bottleneck
 from mmblocks.layers.same_padding import Conv2dSamePadding
 from mmblocks.layers.se_layer import SELayer, SEModule, SqueezeExcite
 from mmblocks.layers.senet_blocks import (
     SENet154Bottleneck,
     SENetBasicBlock,
-    SENetBlock,
     SENetBottleneck,
 )
 from mmblocks.layers.shuffle_units import ShuffleUnit, ShuffleUnitV2
@@ -65,14 +64,11 @@ __all__ = [
     'ModulatedDeformConv2d',
     'ModulatedDeformConv2dPack',
     'PreActBasicBlock',
-    'PreActBlock',
     'PreActBottleneck',
-    'ResidualBlock',
     'SELayer',
     'SEModule',
     'SENet154Bottleneck',
     'SENetBasicBlock',
-    'SENetBlock',
     'SENetBottleneck',
     'SPPBottleneck',
     'ShuffleUnit',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,20 +16,21 @@ from torch import Tensor, nn
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.point_conv import convolve_points
 from mmblocks.utils.checks import PAIR, check, check_arguments, is_count
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
 class AKConv(BaseModule):
-    """Convolution over any number of sampling points, moved by offsets that the map itself gives.
+    """Convolution over any number of sampling points, moved by offsets computed from the map.
 
     From `AKConv <https://arxiv.org/abs/2311.11587>`_. The points start out as rows of
     ``round(sqrt(num_points))`` neighbours, the last row cut short, with the output pixel's own
-    place at the upper left. A 3x3 convolution that starts at zero gives each point of each output
-    pixel an offset in pixels; the map is read there bilinearly, and beyond its border it goes on
-    as its outermost pixels. The paper's layer has a norm and an activation behind:
+    place at the upper left. A 3x3 convolution that starts at zero computes an offset in pixels for
+    each point of each output pixel; the map is read there bilinearly, beyond its border as its
+    outermost pixels. The paper's layer ends in a norm and an activation:
     ``norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU')``. Without them, as is the default, it
     takes the place of a bare convolution: ``conv_cfg=dict(type='mmblocks.AKConv', num_points=5)``
-    in any net, which hands over ``kernel_size``, ``padding``, ``dilation`` and ``groups`` too.
+    in any net, which passes ``kernel_size``, ``padding``, ``dilation`` and ``groups`` too.
 
     Keys are the published code's: ``p_conv`` (rows of all points, then columns), ``conv.0`` with
     a kernel of ``num_points`` x 1, and ``conv.1`` for the norm.
@@ -55,8 +57,8 @@ class AKConv(BaseModule):
 
     Raises:
         ValueError: ``num_points`` or ``stride`` is no whole number of 1 or more, ``dilation`` is
-            not 1, ``groups`` does not divide the channels, or the convolution to replace gives
-            maps of another size.
+            not 1, ``groups`` does not divide the channels, or the output of the convolution to
+            replace has another size.
 
     Example:
         >>> AKConv(16, 24, num_points=5, stride=2)(torch.rand(1, 16, 9, 8)).shape
@@ -75,9 +77,9 @@ class AKConv(BaseModule):
         kernel_size: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] = 1,
         bias: bool = False,
-        norm_cfg: dict | None = None,
-        act_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType | None = None,
+        init_cfg: MultiConfig | None = None,
         *,
         num_points: int | None = None,
         padding: int | tuple[int, int] | None = None,
@@ -86,13 +88,14 @@ class AKConv(BaseModule):
     ) -> None:
         check_arguments(AKConv, locals(), kernel_size=None)
         super().__init__(init_cfg)
-        if num_points is None and padding is None:
-            num_points, kernel_size = kernel_size, None
-        if num_points is None:
-            num_points = 5
-        if not is_count(num_points):
+        points: int | tuple[int, int] | None = num_points
+        if points is None and padding is None:
+            points, kernel_size = kernel_size, None
+        if points is None:
+            points = 5
+        if not is_count(points):
             raise ValueError(
-                f'num_points={num_points!r} (or kernel_size alone): must be an int of at least 1'
+                f'num_points={points!r} (or kernel_size alone): must be an int of at least 1'
             )
         check('stride', stride, PAIR)
         check('dilation', dilation, PAIR)
@@ -112,9 +115,9 @@ class AKConv(BaseModule):
                 f'groups={groups!r}: must divide in_channels={self.in_channels} and '
                 f'out_channels={self.out_channels}'
             )
-        self.num_points = num_points
+        self.num_points = points
         self.groups = groups
-        self.kernel_size = (num_points, 1)
+        self.kernel_size = (points, 1)
         self.stride = tuple(to_2tuple(stride))
         layers: list[nn.Module] = [
             nn.Conv2d(
@@ -131,7 +134,7 @@ class AKConv(BaseModule):
         if act_cfg is not None:
             layers.append(build_activation_layer(act_cfg))
         self.conv = Sequential(*layers)
-        self.p_conv = _OffsetConv(in_channels, 2 * num_points, self.stride)
+        self.p_conv = _OffsetConv(in_channels, 2 * points, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples the map at the points and convolves what was found."""
@@ -145,7 +148,8 @@ class AKConv(BaseModule):
         right = torch.arange(offsets.shape[3], device=x.device) * self.stride[1]
         rows = rows + (points // points_per_row + down)
         columns = columns + (points % points_per_row + right)
-        conv, *layers = self.conv
+        first, *layers = self.conv
+        conv = cast(nn.Conv2d, first)
         out = convolve_points(x, rows, columns, conv.weight.squeeze(3), conv.bias)
         for layer in layers:
             out = layer(out)
@@ -153,7 +157,7 @@ class AKConv(BaseModule):
 
 
 class _OffsetConv(nn.Module):
-    """3x3 convolution that starts at zero; no Conv2d, lest an ``init_cfg`` draws its weights."""
+    """3x3 convolution that starts at zero; no Conv2d, so that no ``init_cfg`` draws its weights."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
         super().__init__()

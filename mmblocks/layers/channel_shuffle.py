@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.tracing import is_tracing
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -16,7 +16,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     From `ShuffleNet <https://arxiv.org/abs/1707.01083>`_. The order is fixed; nothing is random.
 
     Args:
-        x: A map, (N, C, ...), with at least one dimension behind the channels.
+        x: A map, (N, C, ...), with at least one dimension after the channels.
         groups: Number of groups, a divisor of C.
 
     Returns:
@@ -26,6 +26,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         ValueError: ``groups`` does not divide the channels.
 
     Example:
+        >>> import torch
         >>> channel_shuffle(torch.arange(6).view(1, 6, 1), 2).flatten().tolist()
         [0, 3, 1, 4, 2, 5]
     """
@@ -42,7 +43,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 
 def _shuffle(x: Tensor, groups: int) -> Tensor:
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if is_tracing():
         # What every exporter knows and a compiler can fuse.
         return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
     # torch's own kernel is faster on a CPU, many times where the channels stand last in memory.
@@ -65,6 +66,7 @@ class ChannelShuffle(nn.Module):
         (N, C, ...) to the same.
 
     Example:
+        >>> import torch
         >>> ChannelShuffle(3)(torch.arange(6).view(1, 6, 1)).flatten().tolist()
         [0, 2, 4, 1, 3, 5]
     """

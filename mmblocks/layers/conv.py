@@ -10,21 +10,22 @@ from torch import nn
 from mmblocks.utils.checks import shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
+from mmblocks.utils.types import ConfigType
 
 
 def build_conv(
-    conv_cfg: dict[str, Any] | None, *args: Any, argument: str = 'conv_cfg', **kwargs: Any
+    conv_cfg: ConfigType | None, *args: Any, argument: str = 'conv_cfg', **kwargs: Any
 ) -> nn.Module:
     """Builds a convolution layer.
 
     Args:
         conv_cfg: The config; None for Conv2d.
-        *args: What the layer is built with.
-        argument: What holds the config.
-        **kwargs: The same.
+        *args: Arguments of the layer.
+        argument: Name of the config's argument, for the error message.
+        **kwargs: Keyword arguments of the layer.
 
     Returns:
-        The layer; of one that wants offsets, the form that finds them itself.
+        The layer; of a deformable convolution, the form that computes its own offsets.
 
     Raises:
         ValueError: The layer cannot be built.

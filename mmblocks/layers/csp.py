@@ -86,7 +86,7 @@ class DarknetBottleneck(BaseModule):
         torch.Size([1, 16, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
+    plugin_positions: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class C3(BaseModule):
         torch.Size([1, 24, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ class C2f(BaseModule):
         torch.Size([1, 24, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,

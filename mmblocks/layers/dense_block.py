@@ -18,7 +18,7 @@ from mmblocks.utils.checks import check_arguments
 
 
 class DenseLayer(BaseModule):
-    """A 1x1 and a 3x3 convolution over all maps before, each behind its norm and activation.
+    """A 1x1 and a 3x3 convolution over all maps before, each after its norm and activation.
 
     From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
     torchvision's.
@@ -32,7 +32,7 @@ class DenseLayer(BaseModule):
             for backward, but compute them again.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind both norms.
+        act_cfg: Activation after both norms.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -44,7 +44,7 @@ class DenseLayer(BaseModule):
         torch.Size([1, 8, 6, 6])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
+    plugin_positions: ClassVar[dict[str, str]] = {'after_conv1': 'conv1', 'after_conv2': 'conv2'}
 
     def __init__(
         self,
@@ -62,11 +62,13 @@ class DenseLayer(BaseModule):
         super().__init__(init_cfg)
         mid_channels = bn_size * growth_rate
         self.memory_efficient = memory_efficient
-        self.norm1 = build_norm(norm_cfg, in_channels)[1]
-        self.act1 = build_activation_layer(act_cfg)
         bias = norm_cfg is None
-        self.conv1 = build_conv(conv_cfg, in_channels, mid_channels, 1, bias=bias)
+        # Both norms first: fuse_conv_bn folds a norm into the convolution registered before it,
+        # but between conv1 and norm2 a plugin may run.
+        self.norm1 = build_norm(norm_cfg, in_channels)[1]
         self.norm2 = build_norm(norm_cfg, mid_channels)[1]
+        self.act1 = build_activation_layer(act_cfg)
+        self.conv1 = build_conv(conv_cfg, in_channels, mid_channels, 1, bias=bias)
         self.act2 = build_activation_layer(act_cfg)
         self.conv2 = build_conv(conv_cfg, mid_channels, growth_rate, 3, padding=1, bias=bias)
         self.dropout = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
@@ -106,7 +108,7 @@ class DenseBlock(BaseModule):
         torch.Size([1, 40, 6, 6])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {**AROUND_BLOCK}
 
     def __init__(
         self,
@@ -171,5 +173,5 @@ class DenseTransition(BaseModule):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Runs the parts in order."""
+        """Runs norm, activation, convolution and pooling."""
         return self.pool(self.conv(self.act(self.norm(x))))

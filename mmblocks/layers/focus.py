@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.utils.checks import COUNT, check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class Focus(BaseModule):
@@ -42,10 +43,10 @@ class Focus(BaseModule):
         out_channels: int,
         kernel_size: int = 1,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(Focus, locals(), kernel_size=COUNT)
         super().__init__(init_cfg)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmblocks.layers.conv import build_conv
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -16,7 +17,7 @@ class InceptionDWConv2d(BaseModule):
     """A large depthwise kernel, taken apart: a square, a wide and a high one, and the identity.
 
     From `InceptionNeXt <https://arxiv.org/abs/2303.16900>`_; keys are timm's. Each kernel has its
-    own share of the channels, in this order behind those that stay as they are.
+    own share of the channels, in this order after those that stay as they are.
 
     Args:
         in_channels: Channels of input and output.
@@ -46,8 +47,8 @@ class InceptionDWConv2d(BaseModule):
         band_kernel_size: int = 11,
         branch_ratio: float = 0.125,
         dilation: int = 1,
-        conv_cfg: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(InceptionDWConv2d, locals())
         super().__init__(init_cfg)
@@ -57,22 +58,21 @@ class InceptionDWConv2d(BaseModule):
                 f'branch_ratio={branch_ratio!r} of {in_channels} channels gives each of the three '
                 f'kernels {channels}: must be at least 1, and at most a third of the channels'
             )
-        kernels = dict(
-            dwconv_hw=(square_kernel_size, square_kernel_size),
-            dwconv_w=(1, band_kernel_size),
-            dwconv_h=(band_kernel_size, 1),
-        )
-        for name, kernel_size in kernels.items():
-            conv = build_conv(
+
+        def depthwise_conv(rows: int, columns: int) -> nn.Module:
+            return build_conv(
                 conv_cfg,
                 channels,
                 channels,
-                kernel_size,
-                padding=tuple(dilation * (size // 2) for size in kernel_size),
+                (rows, columns),
+                padding=(dilation * (rows // 2), dilation * (columns // 2)),
                 dilation=dilation,
                 groups=channels,
             )
-            self.add_module(name, conv)
+
+        self.dwconv_hw = depthwise_conv(square_kernel_size, square_kernel_size)
+        self.dwconv_w = depthwise_conv(1, band_kernel_size)
+        self.dwconv_h = depthwise_conv(band_kernel_size, 1)
         self.split_sizes = (in_channels - 3 * channels, channels, channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class MetaNeXtBlock(BaseModule):
         torch.Size([1, 64, 8, 8])
     """
 
-    plugin_places: ClassVar[dict[str, str]] = {'after_conv1': 'token_mixer', **AROUND_BLOCK}
+    plugin_positions: ClassVar[dict[str, str]] = {'after_conv1': 'token_mixer', **AROUND_BLOCK}
 
     def __init__(
         self,

@@ -14,9 +14,9 @@ def build_norm(
     """Builds a norm layer, or an identity in its place.
 
     Args:
-        norm_cfg: The config; None for no norm. A convolution in front of it needs a bias then.
+        norm_cfg: The config; None for no norm. A convolution before it needs a bias then.
         channels: Channels of the map.
-        postfix: What stands behind the layer's name.
+        postfix: What the layer's name ends in.
 
     Returns:
         The layer's name, as OpenMMLab's abbreviation, and the layer.
@@ -34,6 +34,32 @@ def build_norm(
         return f'norm{postfix}', nn.Identity()
     check_groups_of_norm(norm_cfg, channels)
     return build_norm_layer(norm_cfg, channels, postfix)
+
+
+def add_norm(
+    module: nn.Module, norm_cfg: dict[str, Any] | None, channels: int, postfix: int
+) -> str:
+    """Adds a norm layer, or an identity in its place, to a module.
+
+    Args:
+        module: Gets the layer as a submodule.
+        norm_cfg: The config; None for no norm.
+        channels: Channels of the map.
+        postfix: Number at the end of the layer's name.
+
+    Returns:
+        The submodule's name.
+
+    Example:
+        >>> block = nn.Module()
+        >>> add_norm(block, dict(type='GN', num_groups=2), 8, postfix=1)
+        'gn1'
+        >>> block.gn1.num_groups
+        2
+    """
+    name, norm = build_norm(norm_cfg, channels, postfix)
+    module.add_module(name, norm)
+    return name
 
 
 def check_groups_of_norm(norm_cfg: dict[str, Any] | None, channels: int) -> None:

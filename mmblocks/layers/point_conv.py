@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mmblocks.utils.tracing import is_tracing
 
 
 def convolve_points(
@@ -34,8 +38,7 @@ def convolve_points(
         2.0
     """
     # The grid sampler's backward is slow on CPU, but graphs of it can be exported.
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    form = _by_rows if x.is_cpu and not traced and len(x) else _by_grid
+    form = _by_rows if x.is_cpu and not is_tracing() and len(x) else _by_grid
     return form(x, rows, columns, weight, bias)
 
 
@@ -66,7 +69,7 @@ def _by_rows(
     batch, channels, height, width = x.shape
     row = rows.permute(0, 2, 3, 1).clamp(0, height - 1)
     column = columns.permute(0, 2, 3, 1).clamp(0, width - 1)
-    # The second clamp is for places that are not numbers: their weights make the output so.
+    # The second clamp is for places that are NaN: their weights make the output NaN.
     top = row.detach().int().clamp(0, height - 1)
     left = column.detach().int().clamp(0, width - 1)
     down, right = row - top, column - left
@@ -98,14 +101,14 @@ class _PixelGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, sums: Tensor, pixels: Tensor, index: Tensor, shares: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, sums: Tensor, pixels: Tensor, index: Tensor, shares: Tensor) -> Tensor:
         ctx.save_for_backward(index, shares)
         ctx.num_pixels = len(pixels)
         return sums.view_as(sums)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # noqa: ANN001
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         if not ctx.needs_input_grad[1]:
             return grad, None, None, None
         index, shares = ctx.saved_tensors

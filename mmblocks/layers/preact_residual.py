@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import ClassVar
 
 from mmcv.cnn import build_activation_layer
@@ -13,40 +12,50 @@ from torch import Tensor
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
-from mmblocks.layers.residual import ConvSpec
 from mmblocks.layers.se_layer import SEModule
 from mmblocks.utils.checks import check_arguments
 
 
-class PreActBlock(BaseModule):
-    """Convolutions, each behind its norm and activation; concrete blocks say which.
+class PreActBasicBlock(BaseModule):
+    """Two 3x3 convolutions, each after its norm and activation, beside a shortcut.
 
     From `Identity Mappings in Deep Residual Networks <https://arxiv.org/abs/1603.05027>`_, with
-    the squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_ in front of the
-    sum. Nothing follows the sum. Keys are those of timm's ResNetV2.
+    the squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_ before the sum.
+    Nothing follows the sum. Keys are those of timm's ResNetV2.
 
     Args:
         inplanes: Input channels.
-        planes: Base channels; the output has ``planes * expansion``.
-        stride: Stride of the block in pixels of its input.
-        dilation: Dilation of the 3x3 convolutions.
-        first_dilation: Dilation of the first of them; ``dilation`` if left out.
+        planes: Output channels.
+        stride: Stride of the first convolution.
+        dilation: Dilation of the second convolution.
+        first_dilation: Dilation of the first convolution; ``dilation`` if left out.
         downsample: Whether the shortcut is a 1x1 convolution, over the first norm and activation,
             and not the input itself.
         se_ratio: Channels per hidden channel of the squeeze-and-excitation; None for none.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind every norm.
+        act_cfg: Activation after every norm.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
         ValueError: The shortcut would not fit the sum.
 
     Shape:
-        (N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride)).
+        (N, inplanes, H, W) to (N, planes, ceil(H / stride), ceil(W / stride)).
+
+    Example:
+        >>> import torch
+        >>> block = PreActBasicBlock(16, 32, stride=2, downsample=True)
+        >>> block(torch.rand(1, 16, 8, 8)).shape
+        torch.Size([1, 32, 4, 4])
     """
 
     expansion: ClassVar[int] = 1
+    plugin_positions: ClassVar[dict[str, str]] = {
+        'after_conv1': 'conv1',
+        'after_conv2': 'conv2',
+        **AROUND_BLOCK,
+    }
 
     def __init__(
         self,
@@ -62,84 +71,76 @@ class PreActBlock(BaseModule):
         act_cfg: dict = dict(type='ReLU', inplace=True),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        check_arguments(PreActBlock, locals())
+        check_arguments(PreActBasicBlock, locals())
         super().__init__(init_cfg)
-        channels = planes * self.expansion
-        self.downsample = None
-        if downsample:
-            conv = build_conv(conv_cfg, inplanes, channels, 1, stride=stride, bias=norm_cfg is None)
-            self.downsample = Sequential(OrderedDict(conv=conv))
-        elif stride != 1 or inplanes != channels:
-            raise ValueError(
-                f'stride={stride} from {inplanes} to {channels} channels needs downsample=True'
-            )
-        specs = self.conv_specs(inplanes, planes, stride, dilation, first_dilation or dilation)
-        for i, spec in enumerate(specs, 1):
-            # No name of its own for another norm than BN, as in timm.
-            self.add_module(f'norm{i}', build_norm(norm_cfg, spec.in_channels)[1])
-            conv = build_conv(
-                conv_cfg,
-                spec.in_channels,
-                spec.out_channels,
-                spec.kernel_size,
-                stride=spec.stride,
-                padding=spec.dilation * (spec.kernel_size // 2),
-                dilation=spec.dilation,
-                bias=norm_cfg is None,
-            )
-            self.add_module(f'conv{i}', conv)
-        self.num_convs = len(specs)
+        bias = norm_cfg is None
+        first_dilation = first_dilation or dilation
+        self.downsample = _downsample(inplanes, planes, stride, downsample, conv_cfg, bias)
+        # All norms first: fuse_conv_bn folds a norm into the convolution registered before it,
+        # but between those two a plugin may run.
+        self.norm1 = build_norm(norm_cfg, inplanes)[1]
+        self.norm2 = build_norm(norm_cfg, planes)[1]
+        self.conv1 = build_conv(
+            conv_cfg,
+            inplanes,
+            planes,
+            kernel_size=3,
+            stride=stride,
+            padding=first_dilation,
+            dilation=first_dilation,
+            bias=bias,
+        )
+        self.conv2 = build_conv(
+            conv_cfg,
+            planes,
+            planes,
+            kernel_size=3,
+            padding=dilation,
+            dilation=dilation,
+            bias=bias,
+        )
         self.act = build_activation_layer(act_cfg)
-        self.se = None if se_ratio is None else SEModule(channels, se_ratio)
-
-    def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
-    ) -> Sequence[ConvSpec]:
-        """Returns the block's convolutions, in order."""
-        raise NotImplementedError
+        self.se = None if se_ratio is None else SEModule(planes, se_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs the convolutions and adds the shortcut."""
-        # An activation in place overwrites what the norm has made, never the block's input.
+        # An activation in place overwrites the norm's output, never the block's input.
         out = self.act(self.norm1(x))
         shortcut = x if self.downsample is None else self.downsample(out)
         out = self.conv1(out)
-        for i in range(2, self.num_convs + 1):
-            out = self.act(getattr(self, f'norm{i}')(out))
-            out = getattr(self, f'conv{i}')(out)
+        out = self.conv2(self.act(self.norm2(out)))
         if self.se is not None:
             out = self.se(out)
         return out + shortcut
 
 
-class PreActBasicBlock(PreActBlock):
-    """Two 3x3 convolutions, the first one with the stride.
+class PreActBottleneck(BaseModule):
+    """1x1, 3x3 and 1x1 convolutions, each after its norm and activation, beside a shortcut.
 
-    Example:
-        >>> import torch
-        >>> block = PreActBasicBlock(16, 32, stride=2, downsample=True)
-        >>> block(torch.rand(1, 16, 8, 8)).shape
-        torch.Size([1, 32, 4, 4])
-    """
+    From `Identity Mappings in Deep Residual Networks <https://arxiv.org/abs/1603.05027>`_, with
+    the squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_ before the sum.
+    Nothing follows the sum. Keys are those of timm's ResNetV2.
 
-    plugin_places: ClassVar[dict[str, str]] = {
-        'after_conv1': 'conv1',
-        'after_conv2': 'conv2',
-        **AROUND_BLOCK,
-    }
+    Args:
+        inplanes: Input channels.
+        planes: Base channels; the output has ``planes * expansion``.
+        stride: Stride of the 3x3 convolution.
+        dilation: Dilation of the 3x3 convolution.
+        first_dilation: The same under another name, as this block has one 3x3 convolution only;
+            ``dilation`` if left out.
+        downsample: Whether the shortcut is a 1x1 convolution, over the first norm and activation,
+            and not the input itself.
+        se_ratio: Channels per hidden channel of the squeeze-and-excitation; None for none.
+        conv_cfg: Convolution layers; None for Conv2d.
+        norm_cfg: Norm layers.
+        act_cfg: Activation after every norm.
+        init_cfg: MMEngine's initialisation config.
 
-    def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
-    ) -> Sequence[ConvSpec]:
-        """Returns the block's convolutions, in order."""
-        return (
-            ConvSpec(3, inplanes, planes, stride, first_dilation),
-            ConvSpec(3, planes, planes, 1, dilation),
-        )
+    Raises:
+        ValueError: The shortcut would not fit the sum.
 
-
-class PreActBottleneck(PreActBlock):
-    """1x1, 3x3 and 1x1 convolutions, the 3x3 with the stride.
+    Shape:
+        (N, inplanes, H, W) to (N, planes * expansion, ceil(H / stride), ceil(W / stride)).
 
     Example:
         >>> import torch
@@ -148,20 +149,76 @@ class PreActBottleneck(PreActBlock):
         torch.Size([1, 64, 8, 8])
     """
 
-    expansion = 4
-    plugin_places: ClassVar[dict[str, str]] = {
+    expansion: ClassVar[int] = 4
+    plugin_positions: ClassVar[dict[str, str]] = {
         'after_conv1': 'conv1',
         'after_conv2': 'conv2',
         'after_conv3': 'conv3',
         **AROUND_BLOCK,
     }
 
-    def conv_specs(
-        self, inplanes: int, planes: int, stride: int, dilation: int, first_dilation: int
-    ) -> Sequence[ConvSpec]:
-        """Returns the block's convolutions, in order."""
-        return (
-            ConvSpec(1, inplanes, planes),
-            ConvSpec(3, planes, planes, stride, first_dilation),
-            ConvSpec(1, planes, planes * self.expansion),
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        dilation: int = 1,
+        first_dilation: int | None = None,
+        downsample: bool = False,
+        se_ratio: int | None = 16,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU', inplace=True),
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        check_arguments(PreActBottleneck, locals())
+        super().__init__(init_cfg)
+        bias = norm_cfg is None
+        channels = planes * self.expansion
+        dilation = first_dilation or dilation
+        self.downsample = _downsample(inplanes, channels, stride, downsample, conv_cfg, bias)
+        # All norms first: fuse_conv_bn folds a norm into the convolution registered before it,
+        # but between those two a plugin may run.
+        self.norm1 = build_norm(norm_cfg, inplanes)[1]
+        self.norm2 = build_norm(norm_cfg, planes)[1]
+        self.norm3 = build_norm(norm_cfg, planes)[1]
+        self.conv1 = build_conv(conv_cfg, inplanes, planes, kernel_size=1, bias=bias)
+        self.conv2 = build_conv(
+            conv_cfg,
+            planes,
+            planes,
+            kernel_size=3,
+            stride=stride,
+            padding=dilation,
+            dilation=dilation,
+            bias=bias,
         )
+        self.conv3 = build_conv(conv_cfg, planes, channels, kernel_size=1, bias=bias)
+        self.act = build_activation_layer(act_cfg)
+        self.se = None if se_ratio is None else SEModule(channels, se_ratio)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs the convolutions and adds the shortcut."""
+        # An activation in place overwrites the norm's output, never the block's input.
+        out = self.act(self.norm1(x))
+        shortcut = x if self.downsample is None else self.downsample(out)
+        out = self.conv1(out)
+        out = self.conv2(self.act(self.norm2(out)))
+        out = self.conv3(self.act(self.norm3(out)))
+        if self.se is not None:
+            out = self.se(out)
+        return out + shortcut
+
+
+def _downsample(
+    inplanes: int, channels: int, stride: int, downsample: bool, conv_cfg: dict | None, bias: bool
+) -> Sequential | None:
+    """Returns the module of the shortcut, None for the identity."""
+    if downsample:
+        conv = build_conv(conv_cfg, inplanes, channels, 1, stride=stride, bias=bias)
+        return Sequential(OrderedDict(conv=conv))
+    if stride != 1 or inplanes != channels:
+        raise ValueError(
+            f'stride={stride} from {inplanes} to {channels} channels needs downsample=True'
+        )
+    return None

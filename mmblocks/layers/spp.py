@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +12,15 @@ from torch import Tensor
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.utils.checks import ODD, check_arguments, is_list_of, shown
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
-def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ...]:
+def checked_windows(kernel_sizes: int | Sequence[int], argument: str) -> tuple[int, ...]:
     """Checks that pooling over the windows keeps the size of a map.
 
     Args:
         kernel_sizes: Windows in pixels.
-        argument: What they were given as, for the error message.
+        argument: Name of the argument, for the error message.
 
     Returns:
         The windows.
@@ -30,7 +32,7 @@ def checked_windows(kernel_sizes: Sequence[int], argument: str) -> tuple[int, ..
         >>> checked_windows([5, 9], 'kernel_sizes')
         (5, 9)
     """
-    sizes = (kernel_sizes,) if ODD.fits(kernel_sizes) else kernel_sizes
+    sizes: Any = (kernel_sizes,) if ODD.fits(kernel_sizes) else kernel_sizes
     if sizes != () and not is_list_of(ODD.fits, sizes):
         raise ValueError(
             f'{argument}={shown(kernel_sizes)}: must be odd numbers, so that the maps keep their '
@@ -45,7 +47,7 @@ class SPPBottleneck(BaseModule):
     From `Spatial Pyramid Pooling <https://arxiv.org/abs/1406.4729>`_, in the form of `YOLOv3-SPP
     <https://github.com/AlexeyAB/darknet>`_ that keeps the size of the map. Keys are mmdet's.
 
-    A larger window is pooled from the next smaller one's result, which gives exactly the same
+    A larger window is pooled from the next smaller one's result, which has exactly the same
     maxima at a fraction of the cost.
 
     Args:
@@ -73,10 +75,10 @@ class SPPBottleneck(BaseModule):
         in_channels: int,
         out_channels: int,
         kernel_sizes: Sequence[int] = (5, 9, 13),
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SPPBottleneck, locals())
         super().__init__(init_cfg)

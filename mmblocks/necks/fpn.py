@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -17,8 +19,9 @@ from mmblocks.necks.top_blocks import TopBlock
 from mmblocks.utils.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
+from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
-from mmblocks.weights.module import WeightedModule
+from mmblocks.weights.report import LoadReport
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
@@ -68,7 +71,7 @@ _END = Accepted(lambda value: is_count(value, least=-1), 'an int of at least -1'
 
 
 @MODELS.register_module()
-class FPN(WeightedModule):
+class FPN(BaseModule):
     """`Feature Pyramid Networks <https://arxiv.org/abs/1612.03144>`_: one width, every scale.
 
     Arguments, defaults and state-dict keys are mmdet's; ``top_block`` is added. Weights of
@@ -137,7 +140,9 @@ class FPN(WeightedModule):
             top_block=LAYER,
             upsample_cfg=_UPSAMPLE,
         )
-        super().__init__(init_cfg)
+        check_init_cfg(init_cfg)
+        super().__init__(copy.deepcopy(init_cfg))
+        self.load_reports: list[LoadReport] = []
         self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
         self.num_outs = num_outs
@@ -165,6 +170,14 @@ class FPN(WeightedModule):
                 )
         self.top_block = self._build_top_block(top_block, num_extra)
         register_key_mappings(self, FPN_KEY_MAPPINGS)
+
+    def init_weights(self) -> None:
+        """Initialises the weights, then loads those that ``init_cfg`` names."""
+        if self.is_init:
+            super().init_weights()
+            return
+        init_random(self, super().init_weights, self.default_init_cfg)
+        self.load_reports += load_init_cfg(self)
 
     def _check_num_outs(self, num_used: int, top_block: dict | None) -> int:
         num_extra = self.num_outs - num_used

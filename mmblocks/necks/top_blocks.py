@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import MultiConfig
 
 
 class TopBlock(BaseModule):
@@ -85,9 +86,7 @@ class LastLevelP6P7(TopBlock):
         in_channels: int,
         out_channels: int,
         source: str = 'on_input',
-        init_cfg: dict | list[dict] | None = dict(
-            type='Xavier', layer='Conv2d', distribution='uniform'
-        ),
+        init_cfg: MultiConfig | None = dict(type='Xavier', layer='Conv2d', distribution='uniform'),
     ) -> None:
         check_arguments(LastLevelP6P7, locals())
         check_choice('source', source, ('on_input', 'on_lateral', 'on_output'))

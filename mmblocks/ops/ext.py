@@ -104,24 +104,24 @@ def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
     """See :func:`mmblocks.ops.focal_loss.sigmoid_focal_loss`."""
-    weight = weight if weight.numel() else None
-    output.copy_(focal_loss.sigmoid_focal_loss(input, target, weight, gamma, alpha))
+    factors = weight if weight.numel() else None
+    output.copy_(focal_loss.sigmoid_focal_loss(input, target, factors, gamma, alpha))
 
 
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
     """See :func:`mmblocks.ops.focal_loss.sigmoid_focal_loss_backward`."""
-    weight = weight if weight.numel() else None
-    grad_input.copy_(focal_loss.sigmoid_focal_loss_backward(input, target, weight, gamma, alpha))
+    factors = weight if weight.numel() else None
+    grad_input.copy_(focal_loss.sigmoid_focal_loss_backward(input, target, factors, gamma, alpha))
 
 
 def softmax_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
     """See :func:`mmblocks.ops.focal_loss.softmax_focal_loss`."""
-    weight = weight if weight.numel() else None
-    output.copy_(focal_loss.softmax_focal_loss(input, target, weight, gamma, alpha))
+    factors = weight if weight.numel() else None
+    output.copy_(focal_loss.softmax_focal_loss(input, target, factors, gamma, alpha))
 
 
 def softmax_focal_loss_backward(
@@ -134,8 +134,8 @@ def softmax_focal_loss_backward(
     alpha: float,
 ) -> None:
     """See :func:`mmblocks.ops.focal_loss.softmax_focal_loss_backward`."""
-    weight = weight if weight.numel() else None
-    grad_input.copy_(focal_loss.softmax_focal_loss_backward(input, target, weight, gamma, alpha))
+    factors = weight if weight.numel() else None
+    grad_input.copy_(focal_loss.softmax_focal_loss_backward(input, target, factors, gamma, alpha))
 
 
 def ms_deform_attn_forward(

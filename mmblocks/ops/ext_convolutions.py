@@ -89,8 +89,8 @@ def modulated_deform_conv_forward(
     **options: int,
 ) -> None:
     """See :func:`mmblocks.ops.deform_conv.deform_conv`."""
-    bias = bias if with_bias else None
-    output.copy_(deform_conv(input, offset, mask, weight, bias, **_second_version(options)))
+    settings = _second_version(options)
+    output.copy_(deform_conv(input, offset, mask, weight, bias if with_bias else None, **settings))
 
 
 def modulated_deform_conv_backward(
@@ -112,7 +112,9 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Adds the gradients for everything."""
     add_gradients(
-        lambda *inputs: deform_conv(*inputs, None, **_second_version(options)),
+        lambda x, by, mask, weight: deform_conv(
+            x, by, mask, weight, None, **_second_version(options)
+        ),
         [(input, grad_input), (offset, grad_offset), (mask, grad_mask), (weight, grad_weight)],
         grad_output,
     )

@@ -93,7 +93,7 @@ def roi_pool_backward(
     spatial_scale: float,
 ) -> None:
     """Adds the gradient for the maps to ``grad_input``."""
-    grad_input += roi_pool.roi_pool_backward(grad_output, tuple(grad_input.shape), rois, argmax)
+    grad_input += roi_pool.roi_pool_backward(grad_output, grad_input.shape, rois, argmax)
 
 
 def deform_roi_pool_forward(

@@ -62,7 +62,7 @@ class ExtLoader(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Returns the compiled ops, or None where an empty module is to be filled."""
-        if self.compiled is None:
+        if self.compiled is None or self.compiled.loader is None:
             print_log("mmcv.ops runs on mmblocks' PyTorch forms of its ops", logger='current')
             return None
         try:
@@ -83,7 +83,7 @@ class ExtLoader(Loader):
         if not _is_compiled(module):
             forms = import_module(_FORMS)
             vars(module).update({name: getattr(forms, name) for name in forms.__all__})
-            module.__getattr__ = forms.missing_op
+            vars(module)['__getattr__'] = forms.missing_op
 
 
 def runs_compiled_ops() -> bool:

@@ -262,7 +262,8 @@ def _(maps: Tensor, rois: Tensor, size: Sequence[int], *_: Any) -> Tensor:
 
 @_maximum.register_fake
 def _(maps: Tensor, rois: Tensor, size: Sequence[int], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(maps.new_empty(len(rois), maps.shape[1], *size) for _ in range(3))
+    values = maps.new_empty(len(rois), maps.shape[1], *size)
+    return values, torch.empty_like(values), torch.empty_like(values)
 
 
 @_average_backward.register_fake

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -51,9 +53,7 @@ def roi_pool(
     return values, places
 
 
-def roi_pool_backward(
-    grad: Tensor, shape: tuple[int, int, int, int], rois: Tensor, places: Tensor
-) -> Tensor:
+def roi_pool_backward(grad: Tensor, shape: Sequence[int], rois: Tensor, places: Tensor) -> Tensor:
     """Returns the gradient of :func:`roi_pool` for the maps.
 
     Args:

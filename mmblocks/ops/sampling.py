@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def is_tracing() -> bool:
-    """Whether torch.compile, torch.export or torch.jit.trace is recording the call."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+from mmblocks.utils.tracing import is_tracing
 
 
 def sample_bilinear(maps: Tensor, y: Tensor, x: Tensor, padding: str = 'zeros') -> Tensor:
@@ -103,7 +102,7 @@ def sample_taps(
     offset = offset.reshape(batch * deform_groups, *kernel_size, 2, rows, columns)
 
     def positions(axis: int, size: int) -> Tensor:
-        options = dict(dtype=offset.dtype, device=offset.device)
+        options: dict[str, Any] = dict(dtype=offset.dtype, device=offset.device)
         first = torch.arange(size, **options) * stride[axis] - padding[axis]
         return torch.arange(kernel_size[axis], **options).unsqueeze(1) * dilation[axis] + first
 

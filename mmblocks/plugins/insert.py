@@ -1,183 +1,167 @@
-"""Plugins of a finished net: where they can stand, and how they run there."""
+"""Plugins in a finished net: where they can stand, and how they run there."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmblocks.layers.positions import AFTER_BLOCK, PARALLEL
-from mmblocks.plugins.parse import Place, Plugin, add_plugins, parse_plugins
+from mmblocks.plugins.build import Place, add_plugins
+from mmblocks.plugins.parse import Plugin, parse_plugins
+from mmblocks.plugins.shapes import Shapes, module_shapes
+
+
+class Inserted(NamedTuple):
+    """What a config has put into a net at one place.
+
+    Attributes:
+        by: The argument that did: 'plugins', 'replace_convs' or 'dcn'.
+        where: The position of a plugin; else the convolution whose place it has taken.
+    """
+
+    by: str
+    where: str
+
+
+class PluginChain:
+    """Runs plugins behind a module or parallel to it, as a forward hook of the module.
+
+    An object and no closure, so that modules can be copied and pickled with it.
+
+    Args:
+        owner: The module whose submodules the plugins are.
+        names: Their names in it, in running order.
+        parallel: Whether they take the module's input, and are added to its output.
+    """
+
+    def __init__(self, owner: nn.Module, names: Sequence[str], parallel: bool) -> None:
+        self.owner = owner
+        self.names = tuple(names)
+        self.parallel = parallel
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Returns what the plugins make of the module's input or output."""
+        for name in self.names:
+            plugin = self.owner.get_submodule(name)
+            output = self._add(output, plugin(args[0])) if self.parallel else plugin(output)
+        return output
+
+    def _add(self, output: Tensor, added: Tensor) -> Tensor:
+        added = added.to(output.dtype)
+        # A stage of layers without padding falls short of what its stride says.
+        if added.shape[2:] != output.shape[2:]:
+            added = F.interpolate(added, output.shape[2:], mode='bilinear')
+        return output + added
 
 
 def insert_plugins(
-    backbone: nn.Module,
-    stages: Sequence[Sequence[str]],
-    plugins: Sequence[dict],
-    cut: bool,
-) -> dict[int, dict[str, list[str]]]:
-    """Puts plugins into the blocks of a net, behind its convolutions or beside the blocks.
+    net: nn.Module, stages: Sequence[Sequence[str]], plugins: Sequence[dict] | None, num_stages: int
+) -> tuple[dict[str, Inserted], dict[int, list[PluginChain]]]:
+    """Puts plugins into the blocks of a net, behind its convolutions or parallel to the blocks.
 
     Args:
-        backbone: The net.
+        net: The net.
         stages: The names of each stage's modules.
-        plugins: The config.
-        cut: Whether there are more stages, which were not built.
+        plugins: The config, as :func:`parse_plugins` takes it.
+        num_stages: Number of stages that the net can have, of which some may not be built.
 
     Returns:
-        For the stages that have no blocks, the names of the plugins that are now the net's own, by
-        position; the net has to run them behind, or beside, the stage.
+        What was put in, by its name in the net; and of the stages that have no blocks, the chains
+        that the net has to run with them.
 
     Raises:
         ValueError: A plugin cannot stand where it shall.
     """
-    blocks = [list(_blocks(backbone, names)) for names in stages]
-    bare = [not any(AFTER_BLOCK in block.plugin_places for _, block in found) for found in blocks]
-    known = plugin_positions(backbone, stages)
-    parsed = parse_plugins(plugins, len(stages), known, at_least=cut)
+    if not plugins:
+        parse_plugins(plugins, len(stages), num_stages, ())
+        return {}, {}
+    parsed = parse_plugins(plugins, len(stages), num_stages, plugin_positions(net, stages))
     # A size that is halved evenly as often as any net halves it.
-    shapes = trace(backbone, 256)
-    whole: dict[int, dict[str, list[str]]] = {}
+    shapes = module_shapes(net, 256)
+    inserted: dict[str, Inserted] = {}
+    whole: dict[int, list[PluginChain]] = {}
     used: set[int] = set()
-    for i, (names, found) in enumerate(zip(stages, blocks, strict=True)):
+    for i, names in enumerate(stages):
         here = [plugin for plugin in parsed if plugin.stages[i]]
-        for path, block in found:
-            used |= _insert(block, path, here, shapes)
-        if bare[i] and (behind := [p for p in here if p.position in (AFTER_BLOCK, PARALLEL)]):
-            before, after = shapes[names[0]][0], shapes[names[-1]][1]
-            named = [p._replace(cfg=_named(p.cfg, f'_stage{i}')) for p in behind]
-            whole[i] = {
-                position: add_plugins(backbone, named, position, place)
-                for position, place in (
-                    # Without padding, the stage's map falls short of what its stride says.
-                    (PARALLEL, Place(before[1:], after[1:], resized=True)),
-                    (AFTER_BLOCK, Place(after[1:], after[1:])),
-                )
-            }
-            used |= {id(p) for p in behind}
+        blocks = dict(_blocks(net, names))
+        for path, block in blocks.items():
+            for position, children in _insert_in_block(block, path, here, shapes).items():
+                inserted |= {f'{path}.{name}': Inserted('plugins', position) for name in children}
+                used |= {id(plugin) for plugin in here if plugin.position == position}
+        if not any(AFTER_BLOCK in block.plugin_positions for block in blocks.values()):
+            whole[i] = _insert_behind_stage(net, i, names, here, shapes)
+            for chain in whole[i]:
+                position = PARALLEL if chain.parallel else AFTER_BLOCK
+                inserted |= {name: Inserted('plugins', position) for name in chain.names}
+                used |= {id(plugin) for plugin in here if plugin.position == position}
     for i, plugin in enumerate(parsed):
         # Where nothing is said of the stages that there are, it is about some that were not built.
         if id(plugin) not in used and any(plugin.stages[: len(stages)]):
             raise ValueError(
                 f'plugins[{i}]: no block of the stages {plugin.stages} has {plugin.position!r}'
             )
-    return whole
+    return inserted, whole
 
 
-def plugin_positions(backbone: nn.Module, stages: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def plugin_positions(net: nn.Module, stages: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Returns the positions that plugins can have in a net.
 
     Args:
-        backbone: The net.
+        net: The net.
         stages: The names of each stage's modules.
     """
-    blocks = [block for names in stages for _, block in _blocks(backbone, names)]
-    inner = {position for block in blocks for position in block.plugin_places}
+    blocks = [block for names in stages for _, block in _blocks(net, names)]
+    inner = {position for block in blocks for position in block.plugin_positions}
     return (*sorted(inner - {AFTER_BLOCK, PARALLEL}), AFTER_BLOCK, PARALLEL)
 
 
-def _blocks(backbone: nn.Module, names: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
+def _blocks(net: nn.Module, names: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
     for name in names:
-        for path, module in backbone.get_submodule(name).named_modules(prefix=name):
-            if getattr(module, 'plugin_places', None):
+        for path, module in net.get_submodule(name).named_modules(prefix=name):
+            if getattr(module, 'plugin_positions', None):
                 yield path, module
 
 
-def _named(cfg: Mapping[str, Any], suffix: str) -> dict[str, Any]:
-    return dict(cfg, postfix=f'{cfg.get("postfix", "")}{suffix}')
-
-
-def _insert(
-    block: nn.Module, path: str, plugins: Sequence[Plugin], shapes: Mapping[str, Any]
-) -> set[int]:
-    """Puts plugins into one block; gives the ids of those that have found a place."""
-    used = set()
-    places = block.plugin_places
-    # What stands beside a block is added before anything runs behind it.
-    for position in sorted(places, key=lambda name: name != PARALLEL):
+def _insert_in_block(
+    block: nn.Module, path: str, plugins: Sequence[Plugin], shapes: Shapes
+) -> dict[str, list[str]]:
+    """Puts plugins into one block; returns their names by position."""
+    names: dict[str, list[str]] = {}
+    modules = dict(block.named_modules())
+    # What runs parallel to a block is added before anything runs behind it.
+    for position in sorted(block.plugin_positions, key=lambda name: name != PARALLEL):
         here = [plugin for plugin in plugins if plugin.position == position]
-        target = block.get_submodule(places[position]) if _has(block, places[position]) else None
-        if not here or target is None:
-            continue
-        before, after = shapes[f'{path}.{places[position]}' if places[position] else path]
-        place = Place((before if position == PARALLEL else after)[1:], after[1:])
-        names = add_plugins(block, here, position, place)
-        if position not in (AFTER_BLOCK, PARALLEL) and hasattr(block, 'run_behind'):
-            block.run_behind(position, names)
-        else:
-            target.register_forward_hook(_Stitched(block, tuple(names), position == PARALLEL))
-            if isinstance(target, nn.Conv2d):
-                # Norms are folded into the convolution in front of them in the order of the
-                # children: what has a plugin behind it must have no norm there.
-                block._modules[places[position]] = block._modules.pop(places[position])
-        used |= {id(plugin) for plugin in here}
-    return used
+        target = block.plugin_positions[position]
+        if here and target in modules:
+            in_shape, out_shape = shapes[f'{path}.{target}' if target else path]
+            parallel = position == PARALLEL
+            place = Place(in_shape if parallel else out_shape, out_shape)
+            names[position] = add_plugins(block, here, place)
+            modules[target].register_forward_hook(PluginChain(block, names[position], parallel))
+    return names
 
 
-def _has(block: nn.Module, name: str) -> bool:
-    return name == '' or any(path == name for path, _ in block.named_modules())
+def _insert_behind_stage(
+    net: nn.Module, i: int, names: Sequence[str], plugins: Sequence[Plugin], shapes: Shapes
+) -> list[PluginChain]:
+    """Makes plugins of a stage without blocks submodules of the net; it has to run them."""
+    before, after = shapes[names[0]][0], shapes[names[-1]][1]
+    chains = []
+    for position in (PARALLEL, AFTER_BLOCK):
+        here = [
+            plugin._replace(cfg=_with_postfix(plugin.cfg, f'_stage{i}'))
+            for plugin in plugins
+            if plugin.position == position
+        ]
+        parallel = position == PARALLEL
+        place = Place(before if parallel else after, after, resized=parallel)
+        if here:
+            chains.append(PluginChain(net, add_plugins(net, here, place), parallel))
+    return chains
 
 
-class _Stitched:
-    """Runs plugins behind or beside a module; an object, so that modules can be pickled."""
-
-    def __init__(self, block: nn.Module, names: tuple[str, ...], beside: bool) -> None:
-        self.block = block
-        self.names = names
-        self.beside = beside
-
-    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        for name in self.names:
-            plugin = getattr(self.block, name)
-            output = output + plugin(args[0]).to(output.dtype) if self.beside else plugin(output)
-        return output
-
-
-def trace(backbone: nn.Module, image_size: int = 224) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """Returns the shapes of what each module of a net takes and gives, from a run without numbers.
-
-    Args:
-        backbone: The net; it is not changed.
-        image_size: Height and width of the image, in pixels.
-
-    Returns:
-        Shapes of input and output by the name of the module; of modules that take one tensor and
-        give one.
-    """
-    try:
-        return _trace(backbone, image_size, 'meta')
-    except Exception:  # compiled operators have no form without numbers
-        return _trace(backbone, image_size, 'cpu')
-
-
-@torch.no_grad()
-def _trace(
-    backbone: nn.Module, image_size: int, device: str
-) -> dict[str, tuple[torch.Size, torch.Size]]:
-    twin = copy.deepcopy(backbone).to_empty(device=device)
-    twin.eval()
-    # Blocks that are recomputed one by one leave the modules around them out.
-    twin.with_cp = False
-    if device != 'meta':
-        for tensor in twin.state_dict().values():
-            tensor.zero_()
-    shapes: dict[str, tuple[torch.Size, torch.Size]] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
-                shapes[name] = (args[0].shape, output.shape)
-
-        return hook
-
-    for name, module in twin.named_modules():
-        if name:
-            module.register_forward_hook(note(name))
-    channels = next(m.in_channels for m in twin.modules() if hasattr(m, 'in_channels'))
-    x = torch.empty(1, channels, image_size, image_size, device=device)
-    for i in range(len(twin._group_names)):
-        x = twin._run_group(i, x)
-    return shapes
+def _with_postfix(cfg: Mapping[str, object], postfix: str) -> dict[str, object]:
+    return dict(cfg, postfix=f'{cfg.get("postfix", "")}{postfix}')

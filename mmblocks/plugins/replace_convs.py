@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from mmblocks.layers.same_padding import Conv2dSamePadding
+from mmblocks.plugins.insert import Inserted
 from mmblocks.plugins.parse import check_stages
-from mmblocks.utils.checks import CONV, FLAG, Accepted, check, check_choice, is_layer_cfg, shown
+from mmblocks.utils.checks import FLAG, check, check_choice, is_layer_cfg, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import accepted_arguments, find_layer
 from mmblocks.utils.probe import as_size, clone_input, probe_layer
 
+_KEYS = ('cfg', 'stages', 'kernels', 'fallback_on_stride')
 _KERNELS: dict[str, Callable[[nn.Conv2d], bool]] = {
     'spatial': lambda conv: max(conv.kernel_size) > 1,
     'pointwise': lambda conv: max(conv.kernel_size) == 1,
@@ -21,115 +23,163 @@ _KERNELS: dict[str, Callable[[nn.Conv2d], bool]] = {
 }
 
 
-# What a net's ``conv_cfg`` may be; the rest is found out where the layers go.
-SWAP = Accepted(is_layer_cfg, CONV.words)
-
-
 class ConvReplacement(NamedTuple):
-    """Layers that take the place of convolutions.
+    """A layer that takes the place of convolutions, checked.
 
     Attributes:
+        argument: Where it stands in the net's arguments, for errors.
         cfg: The layer's config.
-        stages: One bool per stage; None for all.
+        stages: Per stage, whether it goes there.
         kernels: Which convolutions: 'spatial', 'pointwise' or 'all'.
         fallback_on_stride: Whether convolutions with a stride stay as they are.
     """
 
+    argument: str
     cfg: dict[str, Any]
-    stages: Sequence[bool] | None
-    kernels: str
+    stages: tuple[bool, ...]
+    kernels: str = 'spatial'
     fallback_on_stride: bool = False
 
+    def replaces(self, conv: nn.Conv2d) -> bool:
+        """Whether it takes the place of a convolution.
 
-def parse_conv_replacement(conv_cfg: Mapping[str, Any] | None) -> ConvReplacement | None:
-    """Returns whether a ``conv_cfg`` puts a layer of another kind in place of some convolutions.
+        Args:
+            conv: The convolution, in one of the stages.
+        """
+        is_kept = self.fallback_on_stride and max(conv.stride) > 1
+        return _KERNELS[self.kernels](conv) and not is_kept
+
+
+def parse_conv_replacements(
+    replace_convs: Sequence[Mapping[str, Any]] | None, num_built: int, num_stages: int
+) -> list[ConvReplacement]:
+    """Checks the ``replace_convs`` argument of a net.
 
     Args:
-        conv_cfg: The config. Beside the layer's own arguments it may have ``stages``, one bool
-            per stage, ``kernels``, and ``fallback_on_stride``.
+        replace_convs: Dicts with ``cfg``, the layer's ``type`` and arguments, and optionally
+            ``stages``, one bool per stage (default: all), ``kernels``: 'spatial' (default),
+            'pointwise' or 'all', and ``fallback_on_stride``: True leaves convolutions with a
+            stride as they are. Stems stay as they are. The dicts are not changed.
+        num_built: Number of stages of the net that are built.
+        num_stages: Number of stages that it can have.
 
     Returns:
-        What is swapped; None for a config of convolutions, with which the whole net is built.
+        The replacements, in order; each sees what those before it have left.
 
     Raises:
-        ValueError: ``kernels`` is none of the three, or there is no such layer.
+        ValueError: A key is missing or unknown or has a value that it cannot have, or there is no
+            such layer.
+
+    Example:
+        >>> replace_convs = [dict(cfg=dict(type='mmblocks.AKConv', num_points=5))]
+        >>> parse_conv_replacements(replace_convs, 4, 4)[0].kernels
+        'spatial'
     """
-    if conv_cfg is None:
-        return None
-    check('conv_cfg', conv_cfg, SWAP, optional=True)
-    cfg = dict(conv_cfg)
-    layer = find_layer(cfg['type'], argument='conv_cfg')
-    chooses = {'stages', 'kernels', 'fallback_on_stride'} & cfg.keys()
-    if issubclass(layer, nn.Conv2d) and not chooses:
-        check('conv_cfg', conv_cfg, CONV)
-        return None
-    swap = ConvReplacement(
-        cfg,
-        cfg.pop('stages', None),
-        cfg.pop('kernels', 'spatial'),
-        cfg.pop('fallback_on_stride', False),
-    )
-    check_choice('conv_cfg: kernels', swap.kernels, _KERNELS)
-    check('conv_cfg: fallback_on_stride', swap.fallback_on_stride, FLAG)
-    return swap
+    if replace_convs is None:
+        return []
+    if not isinstance(replace_convs, Sequence) or isinstance(replace_convs, str):
+        raise ValueError(f'replace_convs={shown(replace_convs)}: must be a list of dicts, or None')
+    parsed = []
+    for i, entry in enumerate(replace_convs):
+        name = f'replace_convs[{i}]'
+        if not isinstance(entry, Mapping) or 'cfg' not in entry:
+            raise ValueError(f'{name}={shown(entry)}: must be a dict with {", ".join(_KEYS)}')
+        if unknown := set(entry) - set(_KEYS):
+            raise ValueError(f'{name} has {sorted(unknown)}; accepted are {", ".join(_KEYS)}')
+        cfg, kernels = entry['cfg'], entry.get('kernels', 'spatial')
+        if not is_layer_cfg(cfg):
+            raise ValueError(f"{name}={shown(entry)}: cfg must be a dict with the layer's type")
+        find_layer(cfg['type'], argument=f'{name}: cfg')
+        check_choice(f'{name}: kernels', kernels, _KERNELS)
+        check(f'{name}: fallback_on_stride', entry.get('fallback_on_stride', False), FLAG)
+        stages = check_stages(entry.get('stages'), num_built, num_stages, f'{name}: stages')
+        fallback_on_stride = entry.get('fallback_on_stride', False)
+        parsed.append(ConvReplacement(name, dict(cfg), stages, kernels, fallback_on_stride))
+    return parsed
 
 
 def replace_convs(
-    backbone: nn.Module, stages: Sequence[Sequence[str]], swap: ConvReplacement, cut: bool
-) -> None:
+    net: nn.Module,
+    stages: Sequence[Sequence[str]],
+    replacements: Sequence[Mapping[str, Any]] | None,
+    num_stages: int,
+    kept: Mapping[str, Inserted],
+) -> dict[str, Inserted]:
     """Replaces convolutions in the stages of a net.
 
     Args:
-        backbone: The net.
+        net: The net.
         stages: The names of each stage's modules.
-        swap: What takes their place.
-        cut: Whether there are more stages, which were not built.
+        replacements: The config, as :func:`parse_conv_replacements` takes it.
+        num_stages: Number of stages that the net can have, of which some may not be built.
+        kept: What a config has put into the net already, by name; it stays as it is.
+
+    Returns:
+        What was put in, by name.
 
     Raises:
         ValueError: No convolution is chosen, or the layer cannot do what one of them does.
     """
-    chosen = check_stages(swap.stages, len(stages), cut, 'conv_cfg: stages')
-    found = 0
-    for names, picked in zip(stages, chosen, strict=False):
-        for name in names if picked else ():
-            for path, conv in list(_convs(backbone.get_submodule(name), name)):
-                if _is_swapped(conv, swap):
+    inserted: dict[str, Inserted] = {}
+    for replacement in parse_conv_replacements(replacements, len(stages), num_stages):
+        found = False
+        for names, picked in zip(stages, replacement.stages, strict=False):
+            for path, conv in list(_convs(net, names, kept | inserted)) if picked else ():
+                if replacement.replaces(conv):
                     parent, _, leaf = path.rpartition('.')
-                    new = _replacement(conv, swap.cfg, path)
-                    setattr(backbone.get_submodule(parent), leaf, new)
-                    found += 1
-    if not found and any(chosen[: len(stages)]):
-        raise ValueError(
-            f'conv_cfg={swap.cfg}: {type(backbone).__name__} has no {swap.kernels} convolution in '
-            f'the stages {chosen}'
-        )
+                    setattr(net.get_submodule(parent), leaf, _build(replacement, conv, path))
+                    inserted[path] = Inserted('replace_convs', str(conv))
+                    found = True
+        if not found and any(replacement.stages[: len(stages)]):
+            raise ValueError(
+                f'{replacement.argument}: {type(net).__name__} has no {replacement.kernels} '
+                f'convolution in the stages {replacement.stages}'
+            )
+    return inserted
 
 
-def _convs(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Conv2d]]:
-    """Finds convolutions, but none that belong to another, as those that find its offsets."""
-    if getattr(module, 'is_dcn', False):
-        return
-    if isinstance(module, nn.Conv2d):
-        yield path, module
-        return
-    for name, child in module.named_children():
-        yield from _convs(child, f'{path}.{name}')
+def dcn_convs(net: nn.Module, stages: Sequence[Sequence[str]]) -> dict[str, Inserted]:
+    """Finds the convolutions that a net's ``dcn`` has made deformable.
+
+    Args:
+        net: The net.
+        stages: The names of each stage's modules.
+
+    Returns:
+        What they are, by name.
+    """
+    return {
+        f'{path}.{block.dcn_conv}': Inserted('dcn', block.dcn_conv)
+        for names in stages
+        for name in names
+        for path, block in net.get_submodule(name).named_modules(prefix=name)
+        if getattr(block, 'dcn_conv', None)
+    }
 
 
-def _is_swapped(conv: nn.Conv2d, swap: ConvReplacement) -> bool:
-    if not _KERNELS[swap.kernels](conv):
-        return False
-    return not swap.fallback_on_stride or max(conv.stride) == 1
+def _convs(
+    net: nn.Module, names: Sequence[str], inserted: Mapping[str, Inserted]
+) -> Iterator[tuple[str, nn.Conv2d]]:
+    """Finds convolutions, but none that belong to what was inserted, such as those for offsets."""
+    for name in names:
+        module = net.get_submodule(name)
+        if name in inserted:
+            continue
+        if isinstance(module, nn.Conv2d):
+            yield name, module
+        else:
+            children = [f'{name}.{child}' for child, _ in module.named_children()]
+            yield from _convs(net, children, inserted)
 
 
-def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Module:
-    layer = find_layer(cfg['type'], argument='conv_cfg')
+def _build(replacement: ConvReplacement, conv: nn.Conv2d, path: str) -> nn.Module:
+    layer = find_layer(replacement.cfg['type'], argument=replacement.argument)
     accepted = accepted_arguments(layer)
     same = tuple(d * (k // 2) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
     # One that pads by itself says that it pads nothing.
     padding = same if isinstance(conv, Conv2dSamePadding) else conv.padding
-    # What the layer has to be told, and where it may be left untold.
-    told = dict(
+    # What the layer has to be like, and whether it is so without being asked.
+    needed = dict(
         in_channels=(conv.in_channels, False),
         out_channels=(conv.out_channels, conv.out_channels == conv.in_channels),
         kernel_size=(conv.kernel_size, True),
@@ -144,39 +194,36 @@ def _replacement(conv: nn.Conv2d, cfg: Mapping[str, Any], path: str) -> nn.Modul
         ),
         bias=(conv.bias is not None, True),
     )
-    options = {key: value for key, value in cfg.items() if key != 'type'}
-    for name, (value, untold) in told.items():
+    refused = f'{replacement.argument}: {layer.__name__} cannot take the place of {path}, {conv}'
+    options = {key: value for key, value in replacement.cfg.items() if key != 'type'}
+    for name, (value, is_default) in needed.items():
         if name in accepted:
             options.setdefault(name, _as_int(value))
-        elif not untold:
+        elif not is_default:
             raise ValueError(
-                f'conv_cfg={shown(cfg)}: {layer.__name__} cannot take the place of {path}, {conv}: '
-                f'it has no {name}; choose others with stages, kernels or fallback_on_stride=True'
+                f'{refused}: it has no {name}; choose others with stages, kernels or '
+                'fallback_on_stride=True'
             )
     try:
         new = layer(**options)
-        _check_size(new, conv)
+        _check_shape(new, conv)
     except Exception as error:
-        raise ValueError(
-            f'conv_cfg={shown(cfg)}: {layer.__name__} cannot take the place of {path}, {conv}: '
-            f'{first_line(error)}'
-        ) from error
-    new.replaces = str(conv)
+        raise ValueError(f'{refused}: {first_line(error)}') from error
     return new
 
 
-def _check_size(new: nn.Module, conv: nn.Conv2d) -> None:
-    """Raises unless a layer gives as many channels and pixels as a convolution."""
+def _check_shape(new: nn.Module, conv: nn.Conv2d) -> None:
+    """Raises unless a layer's output has as many channels and pixels as a convolution's."""
     # Whole steps of most strides, and room for the kernel.
     reach = max(d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
     in_shape = (conv.in_channels, *(16 * (reach // 16 + 1),) * 2)
     needed = probe_layer(conv, in_shape).out_shape
-    trial = probe_layer(new, in_shape)
-    if trial.in_place:
+    probe = probe_layer(new, in_shape)
+    if probe.in_place:
         clone_input(new)
-    if trial.out_shape not in (needed, None):
+    if probe.out_shape not in (needed, None):
         raise ValueError(
-            f'of {as_size(in_shape)} it makes {as_size(trial.out_shape)}, where the convolution '
+            f'of {as_size(in_shape)} it makes {as_size(probe.out_shape)}, where the convolution '
             f'makes {as_size(needed)}'
         )
 

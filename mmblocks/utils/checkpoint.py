@@ -69,7 +69,7 @@ def checkpoint_call(
     )
 
 
-class _BuffersHeld(AbstractContextManager):
+class _BuffersHeld(AbstractContextManager[None]):
     """Lets modules in training mode write to copies of their buffers.
 
     Switching BatchNorm's update off instead would change what it saves for backward, which torch

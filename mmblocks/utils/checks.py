@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from mmengine.model.weight_init import BaseInit, PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
@@ -14,6 +14,7 @@ from torch import nn
 
 from mmblocks.utils.errors import did_you_mean, first_line
 from mmblocks.utils.layer_trial import activation_problem, conv_problem, norm_problem
+from mmblocks.utils.types import ConfigType
 
 
 class Accepted(NamedTuple):
@@ -31,7 +32,7 @@ class Accepted(NamedTuple):
     problem: Callable[[Any, str], str | None] | None = None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a finite real number; a bool is none.
 
     Example:
@@ -41,14 +42,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_count(value: Any, least: int = 1) -> bool:
+def is_count(value: Any, least: int = 1) -> TypeGuard[int]:
     """Whether a value is an int of at least 1, or another least one.
 
     Example:
         >>> is_count(3), is_count(0), is_count(3.0), is_count(0, least=0)
         (True, False, False, True)
     """
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_list_of(fits: Callable[[Any], bool], values: Any) -> bool:
@@ -69,7 +70,7 @@ def _is_pair(least: int) -> Callable[[Any], bool]:
     )
 
 
-def is_layer_cfg(value: Any) -> bool:
+def is_layer_cfg(value: Any) -> TypeGuard[ConfigType]:
     """Whether a value is a dict with a type.
 
     Example:
@@ -172,7 +173,7 @@ BY_NAME: dict[str, Accepted | None] = dict(
 )
 
 
-def check_arguments(cls: type, arguments: Mapping[str, Any], **rules: Accepted | None) -> None:
+def check_arguments(cls: type[Any], arguments: Mapping[str, Any], **rules: Accepted | None) -> None:
     """Checks that the arguments of a constructor are what they may be.
 
     A constructor's first line is ``check_arguments(ItsClass, locals())``. None is accepted where

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import functools
 import os
@@ -10,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -56,22 +54,6 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def tool_parser(description: str, **options: Any) -> argparse.ArgumentParser:
-    """Makes the parser of a tool, with the options that all tools have.
-
-    Args:
-        description: What the tool does, in one sentence.
-        **options: Further arguments of ``argparse.ArgumentParser``.
-
-    Example:
-        >>> tool_parser('Count.').parse_args(['--debug'])
-        Namespace(debug=True)
-    """
-    parser = argparse.ArgumentParser(description=description, **options)
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    return parser
-
-
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Makes a function the main function of a script: ends the process with the right exit code.
 
@@ -110,8 +92,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
 
 
 def _explanation(error: Exception) -> str | None:
-    from mmblocks.engine.explain import (
-        explain,  # takes MMEngine's runner, which not every tool has loaded
-    )
+    # Imports MMEngine's runner, which not every command has loaded.
+    from mmblocks.engine.explain import explain
 
     return explain(error)

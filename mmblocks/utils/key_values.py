@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from mmengine.config import Config
 
 _CLOSING = {'(': ')', '[': ']'}
 _QUOTES = ('"', "'")
@@ -36,6 +38,21 @@ class KeyValues(argparse.Action):
             except ValueError as error:
                 parser.error(f'{self.option_strings[0]} takes KEY=VALUE pairs, not {pair}: {error}')
         setattr(namespace, self.dest, options)
+
+
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the config that dotted keys stand for.
+
+    Args:
+        options: Values by dotted keys, as `KeyValues` reads them.
+
+    Example:
+        >>> nested({'depth': 18, 'norm_cfg.type': 'BN'})
+        {'depth': 18, 'norm_cfg': {'type': 'BN'}}
+    """
+    cfg = Config({})
+    cfg.merge_from_dict(dict(options))
+    return cfg.to_dict()
 
 
 def parse_value(text: str) -> Any:

@@ -14,6 +14,7 @@ from torch import nn
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
 from mmblocks.utils.probe import probe_layer
+from mmblocks.utils.types import ConfigType
 
 _CHANNELS, _PIXELS = 32, 8
 
@@ -56,10 +57,11 @@ def conv_problem(conv_cfg: Mapping[str, Any], argument: str) -> str | None:
         >>> conv_problem(dict(type='Conv3d'), 'conv_cfg').partition(':')[0]
         'cannot take a map'
     """
-    return _problem(conv_cfg, argument, _build_conv)
+    problem = _problem(conv_cfg, argument, _build_conv)
+    return f'{problem} (a net takes layers of other kinds by replace_convs)' if problem else None
 
 
-def _build_norm(cfg: dict[str, Any]) -> nn.Module:
+def _build_norm(cfg: ConfigType) -> nn.Module:
     # As many channels as its groups have, since only the net knows how many they will be.
     groups = cfg.get('num_groups', 1)
     try:
@@ -68,7 +70,7 @@ def _build_norm(cfg: dict[str, Any]) -> nn.Module:
         raise ValueError('num_groups is missing') from error
 
 
-def _build_conv(cfg: dict[str, Any]) -> nn.Module:
+def _build_conv(cfg: ConfigType) -> nn.Module:
     return build_conv_layer(cfg, _CHANNELS, _CHANNELS, kernel_size=3, padding=1, bias=False)
 
 

@@ -85,7 +85,7 @@ def accepted_arguments(layer: type) -> set[str]:
     for cls in layer.__mro__[:-1]:
         if '__init__' not in vars(cls):
             continue
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(cls)['__init__']).parameters.values())[1:]
         kinds = {parameter.kind for parameter in parameters}
         names |= {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         if inspect.Parameter.VAR_KEYWORD not in kinds:

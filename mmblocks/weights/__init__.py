@@ -2,7 +2,6 @@
 
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings, rename_keys
 from mmblocks.weights.loading import load_pretrained
-from mmblocks.weights.module import WeightedModule
 from mmblocks.weights.report import LoadReport
 from mmblocks.weights.safe_globals import allow_mmengine_checkpoints
 from mmblocks.weights.timm_scheme import load_from_timm
@@ -10,7 +9,6 @@ from mmblocks.weights.timm_scheme import load_from_timm
 __all__ = [
     'KeyMapping',
     'LoadReport',
-    'WeightedModule',
     'register_key_mappings',
     'allow_mmengine_checkpoints',
     'load_from_timm',

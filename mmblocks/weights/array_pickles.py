@@ -6,8 +6,9 @@ import mmap
 import pickle
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,7 +67,13 @@ class _ArrayUnpickler(pickle._Unpickler):
         data: The file.
     """
 
-    dispatch = {
+    # What the stubs of Python's own leave out.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
+
+    dispatch: ClassVar[dict[int, Any]] = {
         code: pickle._Unpickler.dispatch[code]
         for name in _OPCODES.split()
         for code in getattr(pickle, name)
@@ -97,7 +104,7 @@ class _ArrayUnpickler(pickle._Unpickler):
             )
         return self._known[full]
 
-    def _ordered_dict(self, pairs: Any = ()) -> OrderedDict:
+    def _ordered_dict(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
         return _with_items(OrderedDict(), [item for pair in pairs for item in pair])
 
     def _encode(self, text: str, encoding: str) -> bytes:

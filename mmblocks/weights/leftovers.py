@@ -34,9 +34,8 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
         for parent in _numbered_parents(name)
     }
     parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
-    replaced = tuple(
-        f'{name}.' for name, part in module.named_modules() if hasattr(part, 'replaces')
-    )
+    inserted = getattr(module, 'inserted', {})
+    replaced = tuple(f'{name}.' for name, entry in inserted.items() if entry.by == 'replace_convs')
     return [
         name
         for name in report.unexpected

@@ -266,13 +266,13 @@ def _report(
 
 def _added(module: nn.Module) -> set[str]:
     """Names of the tensors that no weights of the plain net have."""
-    added = set()
-    for name, part in module.named_modules():
-        prefix = f'{name}.' if name else ''
-        stitched = getattr(part, 'is_plugin', False) or hasattr(part, 'replaces')
-        if stitched or name.endswith('.conv_offset'):
-            added.update(prefix + key for key in part.state_dict())
-    return added
+    inserted = getattr(module, 'inserted', {})
+    parts = tuple(f'{name}.' for name, entry in inserted.items() if entry.by != 'dcn')
+    return {
+        name
+        for name in module.state_dict()
+        if '.conv_offset.' in name or (parts and name.startswith(parts))
+    }
 
 
 def _check(

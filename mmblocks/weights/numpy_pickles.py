@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Booleans, integers, floats, bytes and text, as numpy writes them.
 _PLAIN = re.compile(r'[<>=|]?(b1|[iu][1248]|f[248]|[SU][1-9]\d{0,5})')
@@ -68,7 +69,7 @@ class PlainDtype:
         return data
 
 
-class PlainArray(np.ndarray):
+class PlainArray(np.ndarray[Any, Any]):
     """Stands for ``numpy.ndarray`` in a file: one that takes no other state than a plain array's.
 
     Copied or written again, it is a ``numpy.ndarray``.
@@ -83,12 +84,13 @@ class PlainArray(np.ndarray):
         _, shape, dtype, in_columns, data = state
         dtype = _plain(dtype)
         data = bytes(dtype.bytes_of(data, shape))
-        super().__setstate__((1, shape, dtype.dtype, in_columns is True, data))
+        state = (1, shape, dtype.dtype, in_columns is True, data)
+        super().__setstate__(state)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return np.asarray(self).__reduce_ex__(protocol)
 
-    def __deepcopy__(self, memo: dict) -> np.ndarray:
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> Any:
         return np.array(self)
 
 
@@ -102,7 +104,7 @@ def _scalar(dtype: Any, data: Any) -> np.generic:
     return _frombuffer(data, dtype, (1,), 'C')[0]
 
 
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> NDArray[Any]:
     if order not in ('C', 'F', 'K'):
         raise ValueError('a numpy array in it has no order')
     dtype = _plain(dtype)
@@ -124,8 +126,8 @@ def _plain(dtype: Any) -> PlainDtype:
     raise ValueError('a numpy array or scalar in it has no dtype')
 
 
-def _named() -> dict[str, Callable]:
-    inside = {
+def _named() -> dict[str, Callable[..., Any]]:
+    inside: dict[str, Callable[..., Any]] = {
         'multiarray._reconstruct': _reconstruct,
         'multiarray.scalar': _scalar,
         'numeric._frombuffer': _frombuffer,

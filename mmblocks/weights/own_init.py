@@ -46,8 +46,9 @@ def start_own_layers(net: nn.Module, kept: Kept) -> None:
     """
     for module in net.modules():
         is_asked = module is net or getattr(module, 'is_init', False)
-        if hasattr(module, 'init_weights') and not is_asked:
-            module.init_weights()
+        init_weights = getattr(module, 'init_weights', None)
+        if init_weights is not None and not is_asked:
+            init_weights()
     for parameter, value in kept:
         parameter.copy_(value)
 

@@ -221,7 +221,7 @@ def _address(checkpoint: str) -> str:
         checkpoint = re.sub(f'^{pattern}', replacement, checkpoint)
     scheme, _, name = checkpoint.partition('://')
     if scheme == 'mmcls':
-        return _hub('mmcls').get(name, checkpoint)
+        return _hub('mmcls').get(name) or checkpoint
     if scheme == 'open-mmlab':
         return f'open-mmlab://{_hub("deprecated").get(name, name)}'
     return checkpoint

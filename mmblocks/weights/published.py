@@ -128,12 +128,13 @@ TRAITS = {
 }
 
 
-def _own_parts(module: nn.Module) -> Iterator[nn.Module]:
-    """Returns the parts of a net but for those that a config has stitched into it."""
-    yield module
-    for child in module.children():
-        if not getattr(child, 'is_plugin', False) and not hasattr(child, 'replaces'):
-            yield from _own_parts(child)
+def _own_parts(net: nn.Module) -> Iterator[nn.Module]:
+    """Returns the parts of a net but for those that a config has put into it."""
+    inserted = getattr(net, 'inserted', {})
+    others = tuple(f'{name}.' for name, entry in inserted.items() if entry.by != 'dcn')
+    for name, module in net.named_modules():
+        if not f'{name}.'.startswith(others) or not others:
+            yield module
 
 
 class Doubt(NamedTuple):

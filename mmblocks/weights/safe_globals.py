@@ -10,13 +10,14 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from numpy.typing import NDArray
 
 from mmblocks.weights.numpy_pickles import STAND_INS, PlainArray, PlainDtype
 from mmblocks.weights.training_state import is_small
@@ -43,12 +44,12 @@ class _RestoredHistory(HistoryBuffer):
             raise ValueError('a HistoryBuffer in it holds no two series of numbers')
         if type(longest) is not int or longest < 1:
             raise ValueError('a HistoryBuffer in it has no max_length')
-        self.__class__ = HistoryBuffer
-        self.__init__(max_length=longest)
+        self.__class__ = HistoryBuffer  # type: ignore[assignment]
+        HistoryBuffer.__init__(self, max_length=longest)
         self._log_history, self._count_history = np.array(log), np.array(count)
 
 
-def _is_series(value: Any) -> bool:
+def _is_series(value: Any) -> TypeGuard[NDArray[Any]]:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in 'biuf'
 
 
@@ -71,7 +72,7 @@ _FUNCTIONS: dict[type, tuple[type, tuple[str, ...]]] = {
 }
 
 
-def _getattr(owner: Any, name: Any) -> Callable:
+def _getattr(owner: Any, name: Any) -> Callable[..., Any]:
     """Stands for ``builtins.getattr`` in a file: knows the functions above and nothing else."""
     source, names = _FUNCTIONS.get(owner, (None, ())) if isinstance(owner, type) else (None, ())
     if source is None or not isinstance(name, str) or name not in names:

@@ -19,7 +19,7 @@ SUFFIXES = ('.pth', '.safetensors')
 _PART = '.part'
 
 
-def check_place(path: str | os.PathLike, force: bool = False) -> Path:
+def check_place(path: str | os.PathLike[str], force: bool = False) -> Path:
     """Checks that weights can be written to a file of this name.
 
     Args:
@@ -43,7 +43,7 @@ def check_place(path: str | os.PathLike, force: bool = False) -> Path:
 
 
 def save_weights(
-    state_dict: Mapping[str, Tensor], path: str | os.PathLike, force: bool = False
+    state_dict: Mapping[str, Tensor], path: str | os.PathLike[str], force: bool = False
 ) -> Path:
     """Writes a state dict; the file appears when it is whole.
 

@@ -12,7 +12,6 @@ from mmblocks.utils.errors import UserError, did_you_mean, first_line
 _PREFIX = 'timm://'
 
 
-@CheckpointLoader.register_scheme(prefixes=_PREFIX, force=True)
 def load_from_timm(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Downloads the weights of a timm model, or takes them from its cache, offline too.
 
@@ -52,3 +51,6 @@ def load_from_timm(filename: str, map_location: Any = None) -> dict[str, Any]:
             raise (error.__cause__ or error) from None
         raise UserError(f'{filename}: timm cannot get the weights: {first_line(error)}') from error
     return {key: value.to(map_location or 'cpu') for key, value in state_dict.items()}
+
+
+CheckpointLoader.register_scheme(_PREFIX, load_from_timm, force=True)

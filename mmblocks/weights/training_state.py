@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def _are_schedulers(states: Any) -> bool:
 
 def _message_hub(hub: dict[str, Any], folder: Path | None) -> dict[str, Any]:
     """Returns the state of a message hub with nothing in it but what one takes."""
-    parts = {}
+    parts: dict[str, dict[str, Any]] = {}
     for name in ('log_scalars', 'runtime_info', 'resumed_keys'):
         part = hub.get(name)
         parts[name] = part if _has_names(part) else {}
@@ -144,7 +144,7 @@ def _is_best_checkpoint(path: Any, folder: Path) -> bool:
     return file.name.startswith('best_') and file.parent.resolve() == folder.resolve()
 
 
-def _has_names(value: Any) -> bool:
+def _has_names(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
@@ -159,11 +159,11 @@ def _remove_attributes(checkpoint: dict[Any, Any]) -> None:
         _keep_versions(checkpoint)
 
 
-def _keep_versions(state_dict: OrderedDict) -> None:
+def _keep_versions(state_dict: OrderedDict[Any, Any]) -> None:
     versions = state_dict.__dict__.get('_metadata')
     state_dict.__dict__.clear()
     if _are_versions(versions):
-        state_dict._metadata = versions
+        state_dict.__dict__['_metadata'] = versions
 
 
 def tensors_in(checkpoint: Any) -> Iterator[torch.Tensor]:

@@ -24,7 +24,7 @@ from tests.parity import randomise
 
 
 def groups(backbone: mmblocks.BaseBackbone) -> list[list[nn.Module]]:
-    return [backbone._group(i) for i in range(len(backbone._group_names))]
+    return [backbone.group(i) for i in range(backbone.num_groups)]
 
 
 def norms(module: nn.Module) -> list[_BatchNorm]:
@@ -228,7 +228,7 @@ def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
             return tensor
 
         ran = []
-        for name in backbone._group_names[0]:
+        for name in backbone.group_names(0):
             stem = backbone.get_submodule(name)
             stem.register_forward_pre_hook(lambda *_, name=name, ran=ran: ran.append(name))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -239,7 +239,7 @@ def test_checkpointing_changes_nothing_but_memory(net, frozen_stages):
         grads = torch.autograd.grad(loss, trained, create_graph=frozen_stages == -1)
         second = second_gradients(backbone, loss, grads) if frozen_stages == -1 else ()
         results.append((maps, grads, second, buffers(backbone)))
-        assert sorted(ran) == sorted(backbone._group_names[0]), 'the stem was recomputed'
+        assert sorted(ran) == sorted(backbone.group_names(0)), 'the stem was recomputed'
     (maps, grads, second, stats), (maps_cp, grads_cp, second_cp, stats_cp) = results
     assert_close(maps_cp, maps, rtol=0, atol=0)
     assert_close(grads_cp, grads, rtol=1e-12, atol=1e-12)
@@ -268,7 +268,7 @@ class Mixed(mmblocks.BaseBackbone):
         stem = Group({'stem': nn.Conv2d(3, 4, 1)}, channels=4, stride=1, is_output=False)
         blocks = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Tanh())
         parts = {'first': nn.Conv2d(4, 8, 3), 'blocks': blocks, 'last': nn.Conv2d(8, 2, 3)}
-        self.add_groups([stem, Group(parts, channels=2, stride=1)])
+        self.add_groups([stem, Group(parts, channels=2, stride=1)], num_outputs=1)
 
 
 def test_checkpointing_keeps_the_order_of_modules_and_blocks():

@@ -30,7 +30,9 @@ def test_what_is_stitched_stands_where_it_runs():
         dict(
             type='ResNet',
             depth=18,
-            conv_cfg=dict(type='mmblocks.AKConv', stages=(False, False, False, True)),
+            replace_convs=[
+                dict(cfg=dict(type='mmblocks.AKConv'), stages=(False, False, False, True))
+            ],
             plugins=[
                 dict(
                     cfg=dict(type='ConvModule', kernel_size=1),

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import mmblocks
-from mmblocks import convert_cli
+from mmblocks.cli import convert as convert_cli
 from mmblocks.engine import guard_loaders
 from tests.engine.tiny_run import EPOCHS, keep_globals, tool, trained
 

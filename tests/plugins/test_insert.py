@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 from mmblocks.describe.structure import structure
 from mmblocks.layers.focus import Focus
-from mmblocks.plugins.insert import trace
-from mmblocks.plugins.parse import IdentityStart
+from mmblocks.plugins.build import IdentityStart
+from mmblocks.plugins.shapes import module_shapes
 from tests.backbones.nets import NETS
 from tests.parity import randomise
 
@@ -60,13 +60,13 @@ def test_a_net_with_a_classifier_takes_plugins_and_other_convolutions_too(net):
             net,
             num_classes=3,
             plugins=everywhere(plain.plugin_positions),
-            conv_cfg=dict(type='mmblocks.Conv2dSamePadding', kernels='pointwise')
+            replace_convs=[dict(cfg=dict(type='mmblocks.Conv2dSamePadding'), kernels='pointwise')]
             if net.cfg['type'] not in WITHOUT_POINTWISE
             else None,
         )
         x = torch.rand(2, net.in_channels, net.classifies, net.classifies)
         assert stitched.eval()(x)[-1].shape == (2, 3)
-    drawn = structure(dict(net.cfg, num_classes=3, plugins=stitched._plugins))
+    drawn = structure(dict(net.cfg, num_classes=3, plugins=stitched.plugins))
     assert 'ECA' in drawn
 
 
@@ -80,9 +80,8 @@ def test_a_stitched_net_starts_as_the_plain_one_and_its_plugins_learn(net):
     missing, unexpected = stitched.load_state_dict(plain.state_dict(), strict=False)
     added = {
         key
-        for name, part in stitched.named_modules()
-        if getattr(part, 'is_plugin', False)
-        for key in part.state_dict(prefix=f'{name}.')
+        for name in stitched.inserted
+        for key in stitched.get_submodule(name).state_dict(prefix=f'{name}.')
     }
     assert set(missing) == added
     assert unexpected == []
@@ -134,7 +133,7 @@ def test_stitched_nets_keep_the_contract(net):
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
         assert any(out.any() for out in twin(x))
-    twin.train().set_frozen_stages(len(twin._group_names) - 1)
+    twin.train().set_frozen_stages(twin.num_groups - 1)
     assert [name for name, p in twin.named_parameters() if p.requires_grad] == []
 
 
@@ -332,11 +331,11 @@ class Scale(torch.nn.Module):
         return self.by * x
 
 
-def test_a_trace_gives_the_shapes_of_every_module_and_changes_nothing():
+def test_module_shapes_are_those_of_every_module_and_changes_nothing():
     net = MODELS.build(dict(type='mmblocks.GhostNet', widen_factor=0.5))
     state = {key: value.clone() for key, value in net.state_dict().items()}
-    shapes = trace(net, 64)
+    shapes = module_shapes(net, 64)
     before, after = shapes['blocks.0.0']
-    assert (tuple(before), tuple(after)) == ((1, 8, 32, 32), (1, 8, 32, 32))
+    assert (tuple(before), tuple(after)) == ((8, 32, 32), (8, 32, 32))
     assert_close(dict(net.state_dict()), state, rtol=0, atol=0)
     assert not any(m._forward_hooks for m in net.modules())

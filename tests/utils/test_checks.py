@@ -57,7 +57,7 @@ SMALL = dict(
     ShuffleUnitV2=dict(in_channels=8, out_channels=8),
     SqueezeExcite=dict(channels=8, squeeze_channels=4),
 )
-ABSTRACT = {'BaseBackbone', 'PreActBlock', 'ResidualBlock', 'SENetBlock', 'TopBlock'}
+ABSTRACT = {'BaseBackbone', 'TopBlock'}
 
 NOT_DICTS = (0, -1, True, 'BN', [], 1.5, {}, dict(kind='BN'), dict(type=None))
 LAYER = (*NOT_DICTS, dict(type='XX'))

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from mmblocks import ResNet, SqueezeNet
-from mmblocks.convert_cli import known_to, main
+from mmblocks.cli.convert import main
 from mmblocks.describe.catalog import build_on_meta
+from mmblocks.describe.libraries import libraries_with
 from mmblocks.utils.errors import UserError
 from mmblocks.weights.convert import convert_weights, named_as
 from mmblocks.weights.files import read_checkpoint
@@ -80,14 +81,14 @@ def emptied(model):
 
 
 def names_in(library, net, cfg):
-    libraries = known_to(cfg, net)
+    libraries = libraries_with(cfg, net)
     mappings = getattr(net, 'key_mappings', ())
     return named_as(net.state_dict(), library, mappings, libraries, cfg['type'])
 
 
 def convert(cfg, source, target, to):
     net = on_meta(cfg, out_indices=-1)
-    conversion = convert_weights(net, str(source), to, known_to(cfg, net))
+    conversion = convert_weights(net, str(source), to, libraries_with(cfg, net))
     save_weights(conversion.state_dict, target)
     return conversion
 
@@ -277,7 +278,7 @@ def test_a_classifier_that_mmpretrain_keeps_in_its_head_is_written_there(cfg):
     ids=str,
 )
 def test_only_libraries_that_have_a_net_of_these_parts_are_offered(cfg, libraries):
-    assert known_to(cfg, on_meta(cfg, out_indices=-1)) == libraries
+    assert libraries_with(cfg, on_meta(cfg, out_indices=-1)) == libraries
 
 
 @pytest.fixture

@@ -214,8 +214,9 @@ def test_what_is_missing_is_a_warning(weights, tmp_path, log):
 def test_layers_that_the_config_puts_in_place_of_others_are_no_matter_of_doubt(
     weights, tmp_path, log
 ):
-    swap = dict(type='mmblocks.AKConv', num_points=5, stages=[False, True, False, False])
-    net = started(saved(tmp_path, weights), options=dict(TINY, conv_cfg=swap), min_match=1)
+    ak_conv = dict(type='mmblocks.AKConv', num_points=5)
+    options = dict(TINY, replace_convs=[dict(cfg=ak_conv, stages=[False, True, False, False])])
+    net = started(saved(tmp_path, weights), options=options, min_match=1)
     assert 'layer2.0.conv1.weight' in net.load_reports[0].unexpected
     assert all(name.startswith('layer2.') for name in net.load_reports[0].added)
     assert level_of_the_report(log) == logging.INFO

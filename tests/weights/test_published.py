@@ -268,15 +268,12 @@ def test_addresses_names_and_layouts_tell(cfg, source, mapping, expected):
 
 def test_what_a_config_stitches_into_a_net_is_none_of_its_own():
     plugin = dict(cfg=dict(type='ConvModule', kernel_size=1, norm_cfg=dict(type='BN', eps=0.5)))
-    swap = dict(type='mmblocks.AKConv', num_points=5, stages=[False, True, False, False])
-    net = build_on_meta(
-        dict(
-            type='ResNet', depth=50, conv_cfg=swap, plugins=[plugin | dict(position='after_block')]
-        )
-    )
+    plugins = [plugin | dict(position='after_block')]
+    ak_conv = dict(cfg=dict(type='mmblocks.AKConv', num_points=5))
+    replaced = [ak_conv | dict(stages=[False, True, False, False])]
+    net = build_on_meta(dict(type='ResNet', depth=50, replace_convs=replaced, plugins=plugins))
     assert doubt_about(net, net.published, 'torchvision://resnet50', 'torchvision') is None
-    cfg = dict(B0, conv_cfg=dict(type='mmblocks.AKConv', num_points=5))
-    net = build_on_meta(cfg | dict(plugins=[plugin | dict(position='after_block')]))
+    net = build_on_meta(dict(B0, replace_convs=[ak_conv], plugins=plugins))
     assert doubt_about(net, net.published, 'timm://tf_efficientnet_b0', 'timm') is None
 
 

@@ -1,0 +1,9 @@
+"""Types of arguments, named as in ``mmdet.utils``."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+# One config, or several: dicts of arguments, with the class's name under ``type``.
+ConfigType: TypeAlias = dict[str, Any]
+MultiConfig: TypeAlias = ConfigType | list[ConfigType]
