@@ -21,10 +21,26 @@ from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.weights.published import Published
 
 # Behind the pooling, so that all of it is the classifier's.
 _CLASSIFIER = r'(conv_head|norm_head|classifier)\.'
 _KEY_MAPPINGS = (KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),)
+# There are such models of the two larger nets.
+_BLURRED = Published(
+    'timm',
+    'mobilenetv4_conv_aa_* and mobilenetv4_conv_blur_*',
+    'mobilenetv4_conv_(aa|blur)',
+    'timm',
+    other='they blur or pool behind each stride',
+)
+_PLAIN = Published(
+    'timm',
+    'mobilenetv4_conv_*',
+    'mobilenetv4_conv_',
+    'timm',
+    dict(padding='symmetric', eps=1e-5),
+)
 
 
 class _Conv(NamedTuple):
@@ -184,8 +200,8 @@ class MobileNetV4(BaseBackbone):
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        plugins: Sequence[dict] | None = None,
+        replace_convs: Sequence[dict] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(MobileNetV4, locals())
@@ -200,6 +216,7 @@ class MobileNetV4(BaseBackbone):
         groups = self._groups(in_channels, stem_channels, stages, blocks, layers)
         self.add_groups(groups, len(stages) + 1)
         register_key_mappings(self, _KEY_MAPPINGS)
+        self.published = (_PLAIN,) if arch == 'conv_small' else (_BLURRED, _PLAIN)
 
     def _groups(
         self,

@@ -94,6 +94,7 @@ PAIRS = (
         'mobilenetv3_small_050',
         taps=blocks(0, 1, 3, 4),
     ),
+    Pair(dict(type='MobileNetV4'), 'timm', 'mobilenetv4_conv_small', taps=blocks(0, 1, 2, 4)),
     *openmmlab(dict(type='ShuffleNetV1', groups=3, out_indices=(0, 1, 2)), 'mmpretrain'),
     *openmmlab(SHUFFLE_V2, 'mmpretrain'),
     Pair(
