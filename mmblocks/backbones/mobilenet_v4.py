@@ -23,23 +23,19 @@ from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.published import Published
 
-# Behind the pooling, so that all of it is the classifier's.
+# In timm all of these run after the pooling.
 _CLASSIFIER = r'(conv_head|norm_head|classifier)\.'
 _KEY_MAPPINGS = (KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),)
-# There are such models of the two larger nets.
+_PLAIN = Published(
+    'timm', 'mobilenetv4_conv_*', 'mobilenetv4_conv_', 'timm', dict(padding='symmetric', eps=1e-5)
+)
+# Only conv_medium and conv_large have such relatives.
 _BLURRED = Published(
     'timm',
     'mobilenetv4_conv_aa_* and mobilenetv4_conv_blur_*',
     'mobilenetv4_conv_(aa|blur)',
     'timm',
-    other='they blur or pool behind each stride',
-)
-_PLAIN = Published(
-    'timm',
-    'mobilenetv4_conv_*',
-    'mobilenetv4_conv_',
-    'timm',
-    dict(padding='symmetric', eps=1e-5),
+    other='they blur or pool after each stride',
 )
 
 
@@ -144,7 +140,7 @@ class MobileNetV4(BaseBackbone):
     """`MobileNetV4 <https://arxiv.org/abs/2404.10518>`_: universal inverted bottlenecks.
 
     The convolutional nets. Five groups follow the stem (``blocks.0`` to ``blocks.4``, the last one
-    a 1x1 convolution); keys are timm's, whose weights load as they are. Parts behind the last
+    a 1x1 convolution); keys are timm's, whose weights load as they are. Parts after the last
     output are not built.
 
     Args:
@@ -157,7 +153,7 @@ class MobileNetV4(BaseBackbone):
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
             ``blocks.(k - 1)``.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation layers.
         norm_eval: Keep BatchNorm in eval mode during training.
         with_cp: Recompute each block's activations in backward to save memory.
@@ -210,11 +206,13 @@ class MobileNetV4(BaseBackbone):
         )
         self.widen_factor = widen_factor
         stem_channels, stages = self.arch_settings[arch]
+        # Every stage begins with a stride but the 1x1 convolution at the end.
         strides = [2 if j == 0 else 1 for stage in stages for j in range(len(stage))]
-        blocks = limit_strides(strides, output_stride)
+        places = limit_strides([*strides, 1], output_stride)
+        stages = (*stages, (_Conv(self.head_channels, 1),))
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        groups = self._groups(in_channels, stem_channels, stages, blocks, layers)
-        self.add_groups(groups, len(stages) + 1)
+        groups = self._groups(in_channels, stem_channels, stages, places, layers)
+        self.add_groups(groups, len(stages))
         register_key_mappings(self, _KEY_MAPPINGS)
         self.published = (_PLAIN,) if arch == 'conv_small' else (_BLURRED, _PLAIN)
 
@@ -234,17 +232,10 @@ class MobileNetV4(BaseBackbone):
             blocks = []
             for block in stage:
                 place = next(remaining)
-                block = block._replace(channels=self._channels(block.channels))
+                block = block._replace(channels=make_divisible(block.channels * self.widen_factor))
                 blocks.append(_build(block, channels, place, layers))
                 channels = block.channels
             yield Group({f'blocks.{i}': Sequential(*blocks)}, channels, place.total)
-        head = _Conv(self._channels(self.head_channels), 1)
-        place = BlockStride(1, 1, place.total)
-        blocks = Sequential(_build(head, channels, place, layers))
-        yield Group({f'blocks.{len(stages)}': blocks}, head.channels, place.total)
-
-    def _channels(self, base: int) -> int:
-        return make_divisible(base * self.widen_factor)
 
 
 def _build(

@@ -16,24 +16,24 @@ from mmblocks.utils.types import ConfigType, MultiConfig
 class UniversalInvertedResidual(BaseModule):
     """An inverted residual with up to two depthwise convolutions, beside a shortcut.
 
-    From `MobileNetV4 <https://arxiv.org/abs/2404.10518>`_, with timm's keys. One depthwise
-    convolution stands in front of the expansion, the other between expansion and projection: with
-    both it is the paper's ExtraDW, with the first ConvNeXt's block, with the second MobileNetV2's
-    inverted residual, with none a feed-forward network. The shortcut is there where input and
-    output have the same shape.
+    From `MobileNetV4 <https://arxiv.org/abs/2404.10518>`_, with timm's keys. The first depthwise
+    convolution runs before the expansion, the second between expansion and projection. With both
+    it is the paper's ExtraDW, with the first alone ConvNeXt's block, with the second alone
+    MobileNetV2's inverted residual, and with neither a feed-forward network. The shortcut is there
+    where input and output have the same shape.
 
     Args:
         in_channels: Input channels.
         out_channels: Output channels.
         mid_channels: Channels between expansion and projection.
-        start_kernel_size: Kernel of the depthwise convolution in front of the expansion, in
-            pixels; None for no such convolution.
-        mid_kernel_size: Kernel of the one behind it; None for no such convolution.
+        start_kernel_size: Kernel of the depthwise convolution before the expansion, in pixels;
+            None for no such convolution.
+        mid_kernel_size: Kernel of the one after the expansion; None for no such convolution.
         stride: Stride of the last depthwise convolution.
-        dilation: Dilation of both.
+        dilation: Dilation of both depthwise convolutions.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation of the expansion and of the depthwise convolution behind it; None for
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
+        act_cfg: Activation of the expansion and of the depthwise convolution after it; None for
             none.
         init_cfg: MMEngine's initialisation config.
 

@@ -15,7 +15,7 @@ MODELS = {
     'conv_medium': dict(arch='conv_medium'),
     'conv_large': dict(arch='conv_large'),
 }
-# These stand behind timm's pooling.
+# In timm these run after the pooling.
 CLASSIFIER = ('conv_head.', 'norm_head.', 'classifier.')
 
 
