@@ -14,20 +14,20 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.traits import EPS, PADDING
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.universal_inverted_residual import UniversalInvertedResidual
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
 # In timm all of these run after the pooling.
-_CLASSIFIER = r'(conv_head|norm_head|classifier)\.'
-_KEY_MAPPINGS = (KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),)
+_KEY_MAPPINGS = (drop_parts('timm', 'conv_head', 'norm_head', 'classifier'),)
 _PLAIN = Published(
-    'timm', 'mobilenetv4_conv_*', 'mobilenetv4_conv_', 'timm', dict(padding='symmetric', eps=1e-5)
+    'timm', 'mobilenetv4_conv_*', 'mobilenetv4_conv_', 'timm', {PADDING: 'symmetric', EPS: 1e-5}
 )
 # Only conv_medium and conv_large have such relatives.
 _BLURRED = Published(
@@ -196,8 +196,8 @@ class MobileNetV4(BaseBackbone):
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(MobileNetV4, locals())
