@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
 )
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 

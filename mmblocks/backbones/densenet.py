@@ -20,6 +20,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 

@@ -14,6 +14,7 @@ from mmblocks.backbones.traits import EPS
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 

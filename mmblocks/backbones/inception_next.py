@@ -18,6 +18,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count, is_number
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 

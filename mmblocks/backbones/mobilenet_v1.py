@@ -18,6 +18,7 @@ from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 

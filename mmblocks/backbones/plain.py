@@ -12,6 +12,7 @@ from torch import nn
 from mmblocks.backbones.base import Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
+from mmblocks.utils.types import ConfigType
 
 # Weights by what comes in: without norms nothing else keeps the signal's size.
 PLAIN_INIT_CFG: list[ConfigType] = [

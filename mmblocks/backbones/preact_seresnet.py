@@ -19,6 +19,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 

@@ -21,6 +21,7 @@ from mmblocks.layers.senet_blocks import (
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 

@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
 )
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 

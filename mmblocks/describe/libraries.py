@@ -12,7 +12,6 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.describe.table import VARIANTS
-from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping
 
 # Options that change which parts of a net there are and are no other net.

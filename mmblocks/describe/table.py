@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.utils.text import joined, markdown_table
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.published import unmet_needs
 
 

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmblocks.digits.handwriting import load_handwriting
-from mmblocks.utils.types import ConfigType
 
 SPLITS = ('train', 'test')
 

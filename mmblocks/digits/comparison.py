@@ -22,7 +22,6 @@ from mmblocks.digits.training import evaluate, prepare_data, quiet, train
 from mmblocks.engine import build_runner, prepare
 from mmblocks.utils.errors import UserError, did_you_mean
 from mmblocks.utils.text import markdown_table
-from mmblocks.utils.types import ConfigType
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from mmcv.ops import nms
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
-from numpy.typing import NDArray
 from PIL import Image
 
 COLUMNS = 3  # pairs of pictures in a row

@@ -7,7 +7,7 @@ from typing import Literal
 from mmengine.config import Config
 
 from mmblocks.engine.launch import end_process_group, end_workers
-from mmblocks.engine.runner import Task, build_runner
+from mmblocks.engine.runner import build_runner
 from mmblocks.utils.errors import UserError, warn
 
 

@@ -13,6 +13,7 @@ from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta, list_backbones
 from mmblocks.utils.errors import UserError, did_you_mean, first_line
 from mmblocks.utils.text import joined
+from mmblocks.utils.types import ConfigType
 
 # What Python says when a class passes on an option that it also sets.
 _TWICE = re.compile(r"multiple values for keyword argument '(\w+)'")

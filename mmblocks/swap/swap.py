@@ -20,6 +20,7 @@ from mmblocks.swap.preprocessing import PreprocessingComparison, compare_preproc
 from mmblocks.swap.report import Change, DetectorSummary, measure, report, warnings, weights_of
 from mmblocks.swap.text import assignment
 from mmblocks.utils.errors import UserError, first_line
+from mmblocks.utils.types import ConfigType
 
 
 class Swap(NamedTuple):
