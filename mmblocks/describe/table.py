@@ -89,6 +89,18 @@ VARIANTS = (
     ),
     *(
         Variant(
+            f'MobileNetV4 conv_small {w}',
+            dict(type='MobileNetV4', widen_factor=w),
+            ('timm',),
+        )
+        for w in (0.35, 0.5, 1.0)
+    ),
+    *(
+        Variant(f'MobileNetV4 {arch}', dict(type='MobileNetV4', arch=arch), ('timm',))
+        for arch in ('conv_medium', 'conv_large')
+    ),
+    *(
+        Variant(
             f'ShuffleNetV1 g={g}',
             dict(type='ShuffleNetV1', groups=g, out_indices=(0, 1, 2)),
             ('mmpretrain',),
