@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -62,6 +63,7 @@ class AlexNet(BaseBackbone):
         [(1, 64, 55, 55), (1, 192, 27, 27), (1, 256, 13, 13), (1, 256, 6, 6)]
     """
 
+    variants = (Variant('AlexNet', {}, ('torchvision', 'mmpretrain')),)
     default_init_cfg = PLAIN_INIT_CFG
     stages: ClassVar[tuple[tuple[Layer, ...], ...]] = (
         (Conv(64, 11, stride=4, padding=2),),

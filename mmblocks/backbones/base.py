@@ -21,6 +21,7 @@ from mmblocks.backbones.group import (
     resolve_out_indices,
 )
 from mmblocks.backbones.random_tensors import RandomTensors
+from mmblocks.backbones.variant import Variant
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
 from mmblocks.utils.checkpoint import checkpoint_block
@@ -62,6 +63,7 @@ class BaseBackbone(BaseModule):
         out_strides: Image pixels per pixel of each output.
         inserted: What ``plugins``, ``replace_convs`` and ``dcn`` have put into the net, by name.
         load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
+        variants: Its rows of the table in the README.
         published: What the weights that libraries publish need that stands in no checkpoint.
         key_mappings: The libraries whose names for its tensors it knows.
 
@@ -90,6 +92,7 @@ class BaseBackbone(BaseModule):
         dict(type='Kaiming', layer='Conv2d'),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
     ]
+    variants: Sequence[Variant] = ()
     published: Sequence[Published] = ()
     key_mappings: Sequence[KeyMapping] = ()
 

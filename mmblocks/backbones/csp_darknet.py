@@ -11,6 +11,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
@@ -80,6 +81,30 @@ class CSPDarknet(BaseBackbone):
         [(1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
     """
 
+    variants = (
+        *(
+            Variant(
+                f'CSPDarknet C3, YOLOX-{size}',
+                dict(deepen_factor=deep, widen_factor=wide),
+                ('mmdet',),
+            )
+            for size, deep, wide in (
+                ('tiny', 0.33, 0.375),
+                ('s', 0.33, 0.5),
+                ('m', 0.67, 0.75),
+                ('l', 1.0, 1.0),
+                ('x', 1.33, 1.25),
+            )
+        ),
+        *(
+            Variant(
+                f'CSPDarknet C2f 0.33/{wide}',
+                dict(deepen_factor=0.33, widen_factor=wide, block='C2f'),
+                (),
+            )
+            for wide in (0.25, 0.5)
+        ),
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     published = (
         Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, dict(eps=1e-3)),

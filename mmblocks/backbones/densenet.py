@@ -16,6 +16,7 @@ from mmblocks.backbones.classifier import (
     outputs_with_classifier,
     pooled_linear,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
@@ -78,6 +79,14 @@ class DenseNet(BaseBackbone):
         [(1, 256, 16, 16), (1, 512, 8, 8), (1, 1024, 4, 4), (1, 1024, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'DenseNet-{arch}',
+            dict(arch=arch, out_indices=(0, 1, 2, 3)),
+            ('torchvision', 'timm', 'mmpretrain'),
+        )
+        for arch in ('121', '161', '169', '201')
+    )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         '121': _Arch(32, (6, 12, 24, 16), 64),
         '161': _Arch(48, (6, 12, 36, 24), 96),

@@ -18,6 +18,7 @@ from mmblocks.backbones.efficientnet_keys import (
     efficientnet_published,
 )
 from mmblocks.backbones.mobilenet_keys import BlockNames
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
@@ -135,6 +136,18 @@ class EfficientNet(BaseBackbone):
         [(1, 24, 16, 16), (1, 40, 8, 8), (1, 112, 4, 4), (1, 320, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'EfficientNet-{arch}', dict(arch=arch, out_indices=(2, 3, 4, 5)), tuple(who.split())
+        )
+        for archs, who in (
+            ('b0 b1 b2 b3 b4 b5 b6 b7', 'mmdet mmpretrain torchvision timm'),
+            ('b8', 'mmdet mmpretrain timm'),
+            ('es em', 'mmpretrain timm'),
+            ('el', 'timm'),
+        )
+        for arch in archs.split()
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 32
     last_channels: ClassVar[int] = 1280

@@ -10,6 +10,7 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.norm import build_norm
@@ -67,6 +68,10 @@ class GhostNet(BaseBackbone):
         [(1, 12, 16, 16), (1, 20, 8, 8), (1, 56, 4, 4), (1, 80, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(f'GhostNet {factor}', dict(widen_factor=factor), ('timm',))
+        for factor in (0.5, 1.0, 1.3)
+    )
     stem_channels: ClassVar[int] = 16
     stages: ClassVar[tuple[tuple[_Block, ...], ...]] = (
         (_Block(3, 16, 16, 0, 1),),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
@@ -101,6 +102,7 @@ class GoogLeNet(BaseBackbone):
         1
     """
 
+    variants = (Variant('GoogLeNet', {}, ('torchvision',)),)
     published = (
         Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
     )

@@ -14,6 +14,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
@@ -77,6 +78,10 @@ class InceptionNeXt(BaseBackbone):
         [(1, 40, 16, 16), (1, 80, 8, 8), (1, 160, 4, 4), (1, 320, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(f'InceptionNeXt {arch}', dict(arch=arch), ('timm',))
+        for arch in ('atto', 'tiny', 'small', 'base')
+    )
     default_init_cfg: ClassVar[list[dict]] = [
         dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm', 'LayerNorm']),

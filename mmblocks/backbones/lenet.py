@@ -20,6 +20,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -59,6 +60,7 @@ class LeNet5(BaseBackbone):
         [(2, 6, 30, 30), (2, 16, 13, 13), (2, 120, 9, 9)]
     """
 
+    variants = (Variant('LeNet-5', {}, ('mmpretrain',), image_size=32),)
     default_init_cfg = [
         dict(type='Xavier', layer=['Conv2d', 'Linear']),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),

@@ -14,6 +14,7 @@ from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
@@ -66,6 +67,10 @@ class MobileNetV1(BaseBackbone):
         [(1, 32, 16, 16), (1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(f'MobileNetV1 {factor}', dict(widen_factor=factor), ('timm',))
+        for factor in (0.25, 0.5, 0.75, 1.0)
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 32
     stages: ClassVar[tuple[_Stage, ...]] = (

@@ -14,6 +14,7 @@ from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import BlockNames, mobilenet_v2_key_mappings
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.pretrained import resolve_init_cfg
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments
@@ -69,6 +70,14 @@ class MobileNetV2(BaseBackbone):
         [(1, 16, 16, 16), (1, 16, 8, 8), (1, 48, 4, 4), (1, 160, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'MobileNetV2 {factor}',
+            dict(widen_factor=factor),
+            ('mmdet', 'torchvision', 'mmpretrain', 'timm'),
+        )
+        for factor in (0.5, 1.0, 1.4)
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 32
     head_channels: ClassVar[int] = 1280

@@ -16,6 +16,7 @@ from mmblocks.backbones.mobilenet_keys import (
     mobilenet_v3_key_mappings,
 )
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -131,6 +132,16 @@ class MobileNetV3(BaseBackbone):
         [(1, 8, 16, 16), (1, 16, 8, 8), (1, 24, 4, 4), (1, 288, 2, 2)]
     """
 
+    variants = (
+        *(
+            Variant(f'MobileNetV3 {arch}', dict(arch=arch), ('mmpretrain', 'timm'))
+            for arch in ('small_050', 'small_075')
+        ),
+        *(
+            Variant(f'MobileNetV3 {arch}', dict(arch=arch), ('mmpretrain', 'torchvision', 'timm'))
+            for arch in ('small', 'large')
+        ),
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16

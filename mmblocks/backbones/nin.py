@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.weights.key_mapping import register_key_mappings
 
@@ -75,6 +76,10 @@ class NIN(BaseBackbone):
         [(2, 10)]
     """
 
+    variants = (
+        Variant('NIN ImageNet', {}, ()),
+        Variant('NIN CIFAR', dict(arch='cifar'), (), image_size=32),
+    )
     default_init_cfg = PLAIN_INIT_CFG
     arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
         'imagenet': (

@@ -15,6 +15,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
@@ -81,6 +82,13 @@ class PreActSEResNet(BaseBackbone):
         (1, 2, 4, 8)
     """
 
+    variants = (
+        *(Variant(f'PreActSEResNet-{d}', dict(depth=d), ()) for d in (18, 34, 50)),
+        *(
+            Variant(f'PreActResNet-{d}', dict(depth=d, se_ratio=None), ('timm',))
+            for d in (18, 34, 50)
+        ),
+    )
     arch_settings: ClassVar[dict[int, _Arch]] = {
         18: _Arch(PreActBasicBlock, (2, 2, 2, 2)),
         34: _Arch(PreActBasicBlock, (3, 4, 6, 3)),

@@ -13,6 +13,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.pretrained import resolve_init_cfg
 from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.residual import BasicBlock, Bottleneck
@@ -99,6 +100,12 @@ class ResNet(BaseBackbone):
         [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ResNet-{depth}', dict(depth=depth), ('mmdet', 'torchvision', 'timm', 'mmpretrain')
+        )
+        for depth in (18, 34, 50, 101, 152)
+    )
     arch_settings: ClassVar[dict[int, _Arch]] = {
         18: _Arch(BasicBlock, (2, 2, 2, 2)),
         34: _Arch(BasicBlock, (3, 4, 6, 3)),

@@ -13,6 +13,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
@@ -78,6 +79,17 @@ class SENet(BaseBackbone):
         [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = (
+        Variant('SENet-154', dict(arch='154'), ('timm',)),
+        *(
+            Variant(f'SE-ResNet-{arch}, from Caffe', dict(arch=arch), ('timm',))
+            for arch in ('18', '34', '50', '101', '152')
+        ),
+        *(
+            Variant(f'SE-ResNeXt-{arch}, from Caffe', dict(arch=arch), ('timm',))
+            for arch in ('50_32x4d', '101_32x4d')
+        ),
+    )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         '18': _Arch(SENetBasicBlock, (2, 2, 2, 2)),
         '34': _Arch(SENetBasicBlock, (3, 4, 6, 3)),

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnit
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -62,6 +63,14 @@ class ShuffleNetV1(BaseBackbone):
         [(1, 120, 8, 8), (1, 240, 4, 4), (1, 480, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ShuffleNetV1 g={groups}',
+            dict(groups=groups, out_indices=(0, 1, 2)),
+            ('mmpretrain',),
+        )
+        for groups in (1, 3, 8)
+    )
     stage_blocks: ClassVar[tuple[int, int, int]] = (4, 8, 4)
     # By groups, so that all nets cost about the same.
     widths: ClassVar[dict[int, _Widths]] = {

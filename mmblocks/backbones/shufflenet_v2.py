@@ -11,6 +11,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -82,6 +83,14 @@ class ShuffleNetV2(BaseBackbone):
         [(1, 48, 8, 8), (1, 96, 4, 4), (1, 192, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ShuffleNetV2 {factor}',
+            dict(widen_factor=factor, out_indices=(0, 1, 2)),
+            ('mmpretrain', 'torchvision'),
+        )
+        for factor in (0.5, 1.0, 1.5, 2.0)
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 24
     stage_blocks: ClassVar[tuple[int, int, int]] = (4, 8, 4)

@@ -21,6 +21,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -82,6 +83,9 @@ class SqueezeNet(BaseBackbone):
         [(1, 128, 15, 15), (1, 256, 7, 7), (1, 512, 3, 3)]
     """
 
+    variants = tuple(
+        Variant(f'SqueezeNet {arch}', dict(arch=arch), ('torchvision',)) for arch in ('1_0', '1_1')
+    )
     default_init_cfg = PLAIN_INIT_CFG
     arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
         '1_0': (

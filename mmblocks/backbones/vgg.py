@@ -20,6 +20,7 @@ from mmblocks.backbones.plain import (
     plain_groups,
     without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
@@ -73,6 +74,14 @@ class VGG(BaseBackbone):
         [(1, 128, 16, 16), (1, 256, 8, 8), (1, 512, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'VGG-{depth}',
+            dict(depth=depth, out_indices=(1, 2, 3, 4)),
+            ('torchvision', 'mmpretrain', 'timm'),
+        )
+        for depth in (11, 13, 16, 19)
+    )
     default_init_cfg = [
         *BaseBackbone.default_init_cfg,
         dict(type='Normal', layer='Linear', std=0.01),
