@@ -23,6 +23,7 @@ from mmblocks.backbones.plain import (
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 
@@ -77,16 +78,16 @@ class AlexNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(AlexNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))

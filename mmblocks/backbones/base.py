@@ -25,10 +25,13 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
 from mmblocks.utils.checkpoint import checkpoint_block
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
 from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 from mmblocks.weights.report import LoadReport
+
+__all__ = ['BaseBackbone', 'Group']
 
 
 class BaseBackbone(BaseModule):
@@ -88,7 +91,7 @@ class BaseBackbone(BaseModule):
         ((8, 16), (4, 8))
     """
 
-    default_init_cfg: ClassVar[list[dict]] = [
+    default_init_cfg: ClassVar[list[ConfigType]] = [
         dict(type='Kaiming', layer='Conv2d'),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
     ]
@@ -102,9 +105,9 @@ class BaseBackbone(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_init_cfg(init_cfg)
         super().__init__(copy.deepcopy(self.default_init_cfg if init_cfg is None else init_cfg))

@@ -21,6 +21,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -102,17 +103,17 @@ class DenseNet(BaseBackbone):
         drop_rate: float = 0,
         compression_factor: float = 0.5,
         memory_efficient: bool = False,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         norm_eval: bool = False,
         with_cp: bool = False,
-        conv_cfg: dict | None = None,
+        conv_cfg: ConfigType | None = None,
         num_classes: int = -1,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(DenseNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
@@ -160,8 +161,8 @@ class DenseNet(BaseBackbone):
         in_channels: int,
         settings: _Arch,
         compression_factor: float,
-        block_options: dict,
-        layers: dict,
+        block_options: ConfigType,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         channels = settings.init_channels
         norm_cfg, act_cfg = layers['norm_cfg'], layers['act_cfg']

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.published import Published
 
@@ -127,15 +128,15 @@ class GoogLeNet(BaseBackbone):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.2,
         aux_drop_rate: float = 0.7,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(GoogLeNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
@@ -155,12 +156,12 @@ class GoogLeNet(BaseBackbone):
             return
         for i, block in enumerate(self.blocks, self.num_groups - len(self.blocks)):
             if block.auxiliary:
-                (inception,) = self.group(i)[-1:]
+                inception = cast(Inception, self.group(i)[-1])
                 head = InceptionAux(inception.out_channels, num_classes, aux_drop_rate, **layers)
                 self.add_module(block.auxiliary, head)
                 self._auxiliary[i] = block.auxiliary
 
-    def _groups(self, in_channels: int, layers: dict) -> Iterator[Group]:
+    def _groups(self, in_channels: int, layers: ConfigType) -> Iterator[Group]:
         stem = ConvModule(in_channels, 64, 7, stride=2, padding=3, **layers)
         yield Group({'conv1': stem}, 64, 2)
         stem_end = {
@@ -173,7 +174,7 @@ class GoogLeNet(BaseBackbone):
         # A map is an output if a smaller one, or nothing, follows.
         outputs = [bool(following.pool_size) for following in self.blocks[1:]] + [True]
         for block, is_output in zip(self.blocks, outputs, strict=True):
-            modules = {}
+            modules: dict[str, nn.Module] = {}
             if block.pool_size:
                 stride, num_pools = stride * 2, num_pools + 1
                 modules[f'maxpool{num_pools}'] = _pool(block.pool_size)

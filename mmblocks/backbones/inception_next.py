@@ -19,6 +19,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count, is_number
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -82,7 +83,7 @@ class InceptionNeXt(BaseBackbone):
         Variant(f'InceptionNeXt {arch}', dict(arch=arch), ('timm',))
         for arch in ('atto', 'tiny', 'small', 'base')
     )
-    default_init_cfg: ClassVar[list[dict]] = [
+    default_init_cfg: ClassVar[list[ConfigType]] = [
         dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm', 'LayerNorm']),
     ]
@@ -102,17 +103,17 @@ class InceptionNeXt(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='GELU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='GELU'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(InceptionNeXt, locals())
         settings = self._settings(arch)
@@ -172,8 +173,8 @@ class InceptionNeXt(BaseBackbone):
         settings: _Arch,
         strides: Sequence[BlockStride],
         drop_path_rate: float,
-        layers: dict,
-        block_options: dict,
+        layers: ConfigType,
+        block_options: ConfigType,
     ) -> Iterator[Group]:
         conv_cfg, norm_cfg = layers['conv_cfg'], layers['norm_cfg']
         channels = settings.widths[0]
@@ -211,7 +212,11 @@ class InceptionNeXt(BaseBackbone):
 
 
 def _downsample(
-    in_channels: int, out_channels: int, step: BlockStride, conv_cfg: dict | None, norm_cfg: dict
+    in_channels: int,
+    out_channels: int,
+    step: BlockStride,
+    conv_cfg: ConfigType | None,
+    norm_cfg: ConfigType,
 ) -> nn.Module:
     parts = OrderedDict({'0': build_norm(norm_cfg, in_channels)[1]})
     if step.stride == 1:

@@ -23,6 +23,7 @@ from mmblocks.backbones.plain import (
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
@@ -101,16 +102,16 @@ class NIN(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(NIN, locals())

@@ -20,6 +20,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -111,16 +112,16 @@ class PreActSEResNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
@@ -150,7 +151,7 @@ class PreActSEResNet(BaseBackbone):
         stem: _Stem,
         strides: Sequence[BlockStride],
         se_ratio: int | None,
-        layers: dict,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         block, stage_blocks = self.arch_settings[depth]
         channels = base_channels

@@ -22,6 +22,7 @@ from mmblocks.layers.senet_blocks import (
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -119,15 +120,15 @@ class SENet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         drop_rate: float = 0.2,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', str(arch), self.arch_settings)
         check_arguments(SENet, locals())
@@ -153,7 +154,7 @@ class SENet(BaseBackbone):
 
     @staticmethod
     def _groups(
-        in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: dict
+        in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: ConfigType
     ) -> Iterator[Group]:
         stem, channels = _stem(in_channels, arch, base_channels, layers)
         yield Group(
@@ -184,7 +185,9 @@ class SENet(BaseBackbone):
             yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, 2 ** (i + 2))
 
 
-def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tuple[nn.Module, int]:
+def _stem(
+    in_channels: int, arch: _Arch, base_channels: int, layers: ConfigType
+) -> tuple[nn.Module, int]:
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels
     for i, (kernel_size, width) in enumerate(arch.stem, 1):
@@ -206,7 +209,7 @@ def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tu
 
 
 def _downsample(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: dict
+    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: ConfigType
 ) -> nn.Module:
     return Sequential(
         build_conv(

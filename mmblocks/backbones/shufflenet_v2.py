@@ -15,6 +15,7 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 SHUFFLENET_V2_KEY_MAPPINGS = (
@@ -106,15 +107,15 @@ class ShuffleNetV2(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (3,),
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('widen_factor', widen_factor, self.widths)
         check_arguments(ShuffleNetV2, locals())
@@ -126,9 +127,7 @@ class ShuffleNetV2(BaseBackbone):
         self.add_groups(groups, len(self.stage_blocks) + 1)
         register_key_mappings(self, SHUFFLENET_V2_KEY_MAPPINGS)
 
-    def _groups(
-        self, widths: _Widths, in_channels: int, layers: dict[str, dict | None]
-    ) -> Iterator[Group]:
+    def _groups(self, widths: _Widths, in_channels: int, layers: ConfigType) -> Iterator[Group]:
         channels, stride = self.stem_channels, 4
         stem = {
             'conv1': ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers),

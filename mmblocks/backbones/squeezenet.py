@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
@@ -24,14 +25,16 @@ from mmblocks.backbones.plain import (
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 
-class _Fire(NamedTuple):
+@dataclass(frozen=True)
+class _Fire:
     squeeze_channels: int
     expand_channels: int
 
-    stride = 1
+    stride: ClassVar[int] = 1
 
     @property
     def channels(self) -> int:
@@ -108,16 +111,16 @@ class SqueezeNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(SqueezeNet, locals())
         arch = self._arch_named(arch)

@@ -23,6 +23,7 @@ from mmblocks.backbones.plain import (
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -103,18 +104,18 @@ class VGG(BaseBackbone):
         dilations: Sequence[int] = (1, 1, 1, 1, 1),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU'),
         norm_eval: bool = False,
         ceil_mode: bool = False,
         with_last_pool: bool = True,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         with_cp: bool = False,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('num_stages', num_stages, range(1, 6))
@@ -146,7 +147,8 @@ class VGG(BaseBackbone):
             return
         register_key_mappings(self, [_mmpretrain(renamed), _TIMM])
         for i in (0, 3):
-            self.classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
+            linear = self.get_submodule(f'classifier.{i}')
+            linear.register_load_state_dict_pre_hook(_flatten_kernel)
 
     def _stages(
         self, depth: int, dilations: Sequence[int], ceil_mode: bool, with_last_pool: bool
@@ -154,8 +156,10 @@ class VGG(BaseBackbone):
         rows = zip(self.arch_settings[depth], self.stage_channels, dilations, strict=False)
         for i, (num_convs, channels, dilation) in enumerate(rows, 1):
             conv = Conv(channels, 3, padding=dilation, dilation=dilation)
-            with_pool = i < len(dilations) or with_last_pool
-            yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
+            layers: list[Layer] = [conv] * num_convs
+            if i < len(dilations) or with_last_pool:
+                layers.append(Pool(2, ceil_mode=ceil_mode))
+            yield layers
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
@@ -175,7 +179,7 @@ def _mmpretrain(rules: Sequence[Rule]) -> KeyMapping:
     return KeyMapping('mmpretrain', r'features\.\d+\.conv\.', rules)
 
 
-def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[Rule]:
+def _mmpretrain_rules(stages: Sequence[int], norm_cfg: ConfigType | None) -> Iterator[Rule]:
     """Returns the rules for mmpretrain's numbers, which count a convolution with all behind it."""
     theirs = ours = 0
     norm, _ = build_norm(norm_cfg, VGG.stage_channels[0])

@@ -12,13 +12,14 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.describe.table import VARIANTS
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping
 
 # Options that change which parts of a net there are and are no other net.
 _PARTS = ('num_classes', 'aux_logits')
 
 
-def libraries_with(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
+def libraries_with(cfg: ConfigType, backbone: BaseBackbone) -> list[str]:
     """Names the libraries that are known to have a net.
 
     Args:
@@ -31,7 +32,8 @@ def libraries_with(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
     """
     own = _kinds(backbone)
     parts = tuple((key, cfg[key]) for key in _PARTS if key in cfg)
-    fewest, libraries = float('inf'), set()
+    fewest = float('inf')
+    libraries: set[str] = set()
     for i, variant in enumerate(VARIANTS):
         if not _are_related(type(backbone), MODELS.module_dict[variant.cfg['type']]):
             continue

@@ -27,7 +27,8 @@ def write_tables(path: Path = README) -> None:
     for name, make in TABLES.items():
         start, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
         table = f'{start}{make()}\n{end}'
-        text, places = re.subn(f'{start}.*?{end}', lambda _, new=table: new, text, flags=re.DOTALL)
+        new = table.replace('\\', r'\\')  # as a replacement writes a backslash
+        text, places = re.subn(f'{start}.*?{end}', new, text, flags=re.DOTALL)
         if places != 1:
             raise UserError(f'{path} must have one "{start.strip()} ... {end}"')
     path.write_text(text, encoding='utf-8')

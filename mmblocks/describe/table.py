@@ -56,7 +56,7 @@ def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
 
 
 def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
-    channels = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
+    channels: Any = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
     image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone.eval()(image)
@@ -107,7 +107,7 @@ def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
         peers.setdefault(name, set()).update(variant.libraries)
         for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
             needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
-    rows = [('net', *LIBRARIES)]
+    rows: list[tuple[str, ...]] = [('net', *LIBRARIES)]
     for name in sorted(peers, key=str.lower):
         rows.append((name, *('proved' * (library in peers[name]) for library in LIBRARIES)))
     table = markdown_table(rows, 'l' + 'c' * len(LIBRARIES))

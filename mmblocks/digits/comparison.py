@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from mmengine.config import Config
@@ -20,6 +20,7 @@ from mmblocks.digits.training import evaluate, prepare_data, quiet, train
 from mmblocks.engine import build_runner, prepare
 from mmblocks.utils.errors import UserError, did_you_mean
 from mmblocks.utils.text import markdown_table
+from mmblocks.utils.types import ConfigType
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def measure_steps(
     runners = {}
     for run, cfg in configs.items():
         runner = build_runner(prepare(cfg, work_dir=str(work_dir)))
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.optim_wrapper = runner.build_optim_wrapper(cast(ConfigType, runner.optim_wrapper))
         runner.model.train()
         runners[run] = runner
     loader = next(iter(configs.values())).train_dataloader.to_dict()
@@ -188,16 +189,17 @@ def measure_steps(
     }
 
 
-def _seconds_of_step(runner: Runner, batch: dict) -> float:
+def _seconds_of_step(runner: Runner, batch: dict[str, Any]) -> float:
+    model: Any = runner.model
     data = copy.deepcopy(batch)
     start = time.perf_counter()
-    runner.model.train_step(data, runner.optim_wrapper)
+    model.train_step(data, runner.optim_wrapper)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def _saved_bytes(runner: Runner, batch: dict) -> int:
+def _saved_bytes(runner: Runner, batch: dict[str, Any]) -> int:
     """Counts what one forward pass keeps for backward, parameters left out."""
     held = {p.untyped_storage().data_ptr() for p in runner.model.parameters()}
     sizes: dict[int, int] = {}
@@ -208,9 +210,10 @@ def _saved_bytes(runner: Runner, batch: dict) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    data = runner.model.data_preprocessor(copy.deepcopy(batch), training=True)
+    model: Any = runner.model
+    data = model.data_preprocessor(copy.deepcopy(batch), training=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = runner.model(**data, mode='loss')
+        losses = model(**data, mode='loss')
     # The graph has to live until here: what it holds must not be freed and its address reused.
     del losses
     return sum(sizes.values())

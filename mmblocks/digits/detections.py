@@ -7,11 +7,12 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ SHOWN_SIDE = 400  # pixels: small scenes are enlarged so far before boxes and la
 
 
 def draw_detections(
-    annotations: str | os.PathLike,
-    images: str | os.PathLike,
-    detections: str | os.PathLike,
-    out_file: str | os.PathLike,
+    annotations: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    detections: str | os.PathLike[str],
+    out_file: str | os.PathLike[str],
     count: int = 9,
     score_thr: float = 0.3,
     palette: list[tuple[int, int, int]] | None = None,
@@ -63,9 +64,9 @@ def draw_detections(
     for column in range(2 * COLUMNS):
         cells[0, column].set_title('found' if column % 2 else 'drawn', fontsize=11)
     for number, image in enumerate(chosen):
-        picture = Image.open(Path(images) / image['file_name']).convert('RGB')
-        scale = max(1, SHOWN_SIDE // max(picture.size))
-        picture = np.asarray(picture.resize((picture.width * scale, picture.height * scale)))
+        small = Image.open(Path(images) / image['file_name']).convert('RGB')
+        scale = max(1, SHOWN_SIDE // max(small.size))
+        picture = np.asarray(small.resize((small.width * scale, small.height * scale)))
         labels = {category: index for index, category in enumerate(names)}
         pair = _draw_pair(
             visualizer,
@@ -81,14 +82,14 @@ def draw_detections(
     return Path(out_file)
 
 
-def _group(entries: list[dict]) -> dict[int, list[dict]]:
+def _group(entries: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     by_image = defaultdict(list)
     for entry in entries:
         by_image[entry['image_id']].append(entry)
     return by_image
 
 
-def _instances(entries: list[dict], labels: dict[int, int], scale: int) -> InstanceData:
+def _instances(entries: list[dict[str, Any]], labels: dict[int, int], scale: int) -> InstanceData:
     corners = torch.tensor([entry['bbox'] for entry in entries], dtype=torch.float32)
     corners = corners.reshape(-1, 4) * scale
     corners[:, 2:] += corners[:, :2]
@@ -108,16 +109,18 @@ def _surest(found: InstanceData) -> InstanceData:
     """
     from mmcv.ops import nms
 
-    return found[nms(found.bboxes, found.scores, iou_threshold=0.5)[1]] if len(found) else found
+    if not len(found):
+        return found
+    return found[nms(found.get('bboxes'), found.get('scores'), iou_threshold=0.5)[1]]
 
 
 def _draw_pair(
     visualizer: DetLocalVisualizer,
-    picture: np.ndarray,
+    picture: NDArray[Any],
     drawn: InstanceData,
     found: InstanceData,
     score_thr: float,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     from mmdet.structures import DetDataSample
 
     sample = DetDataSample(gt_instances=drawn)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 SPLITS = ('train', 'val')
 VAL_FRACTION = 0.25
@@ -14,8 +15,8 @@ VAL_FRACTION = 0.25
 class Handwriting(NamedTuple):
     """Handwritten samples: ``images`` (N, 8, 8) in 0..1 and the ``digits`` (N,) they show."""
 
-    images: np.ndarray
-    digits: np.ndarray
+    images: NDArray[Any]
+    digits: NDArray[Any]
 
 
 def load_handwriting() -> Handwriting:
@@ -43,8 +44,8 @@ def load_handwriting() -> Handwriting:
 
 
 def split_samples(
-    labels: np.ndarray, digits: Sequence[int], split: str, seed: int
-) -> dict[int, np.ndarray]:
+    labels: NDArray[Any], digits: Sequence[int], split: str, seed: int
+) -> dict[int, NDArray[Any]]:
     """Give the samples of one split, the same share of every digit.
 
     The samples of a digit are split by a generator of its own, so that its training and

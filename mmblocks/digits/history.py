@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class History:
         return curves
 
 
-def read_history(work_dir: str | os.PathLike) -> History:
+def read_history(work_dir: str | os.PathLike[str]) -> History:
     """Read the scalars of all runs in a work folder.
 
     A run that resumes an earlier one takes the place of what the earlier one did after the
@@ -61,8 +62,8 @@ def read_history(work_dir: str | os.PathLike) -> History:
         >>> read_history('no_such_folder').train
         ()
     """
-    train: dict[float, dict] = {}
-    val: dict[float, dict] = {}
+    train: dict[float, dict[str, Any]] = {}
+    val: dict[float, dict[str, Any]] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         records = list(_read_records(path))
         for merged, new in (
@@ -76,7 +77,7 @@ def read_history(work_dir: str | os.PathLike) -> History:
     return History(*(tuple(merged[step] for step in sorted(merged)) for merged in (train, val)))
 
 
-def draw_history(history: History, out_file: str | os.PathLike, title: str = '') -> Path:
+def draw_history(history: History, out_file: str | os.PathLike[str], title: str = '') -> Path:
     """Draw loss over iterations beside mAP over epochs.
 
     Args:
@@ -130,7 +131,7 @@ def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _read_records(path: Path) -> Iterator[dict]:
+def _read_records(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)

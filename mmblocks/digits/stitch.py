@@ -77,7 +77,7 @@ def rows(results: Mapping[Run, Result], configs: Mapping[Run, Config]) -> list[t
         results: What the runs came to, the plain nets among them.
         configs: The config of each run.
     """
-    table = [('net', 'mAP', 'mAP50', 'parameters', 'MACs', 'step time')]
+    table: list[tuple[str, ...]] = [('net', 'mAP', 'mAP50', 'parameters', 'MACs', 'step time')]
     bases = base_steps(results)
     for run, (scores, step) in results.items():
         costs = cost(configs[run].model.backbone.to_dict(), image_size=160)

@@ -101,7 +101,9 @@ def rows(results: Mapping[FineTuning, Result]) -> list[tuple[str, ...]]:
     Args:
         results: What the runs came to, the base among them.
     """
-    table = [('run', 'mAP', 'mAP50', 'trainable parameters', 'step time', 'kept for backward')]
+    table: list[tuple[str, ...]] = [
+        ('run', 'mAP', 'mAP50', 'trainable parameters', 'step time', 'kept for backward')
+    ]
     bases = base_steps(results)
     for run, (scores, step) in results.items():
         table.append(

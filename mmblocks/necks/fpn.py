@@ -19,6 +19,7 @@ from mmblocks.necks.top_blocks import TopBlock
 from mmblocks.utils.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 from mmblocks.weights.report import LoadReport
@@ -57,7 +58,7 @@ FPN_KEY_MAPPINGS = (
 
 
 def _upsample_problem(upsample_cfg: Mapping[str, Any], argument: str) -> str | None:
-    size = {} if 'scale_factor' in upsample_cfg else dict(size=(4, 4))
+    size: dict[str, Any] = {} if 'scale_factor' in upsample_cfg else dict(size=(4, 4))
     try:
         F.interpolate(torch.empty(1, 1, 2, 2), **size, **upsample_cfg)
     except Exception as error:
@@ -125,12 +126,12 @@ class FPN(BaseModule):
         add_extra_convs: bool | str = False,
         relu_before_extra_convs: bool = False,
         no_norm_on_lateral: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict | None = None,
-        upsample_cfg: dict = dict(mode='nearest'),
-        init_cfg: dict | list[dict] | None = default_init_cfg,
-        top_block: dict | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType | None = None,
+        upsample_cfg: ConfigType = dict(mode='nearest'),
+        init_cfg: MultiConfig | None = default_init_cfg,
+        top_block: ConfigType | None = None,
     ) -> None:
         check_arguments(
             FPN,
@@ -179,7 +180,7 @@ class FPN(BaseModule):
         init_random(self, super().init_weights, self.default_init_cfg)
         self.load_reports += load_init_cfg(self)
 
-    def _check_num_outs(self, num_used: int, top_block: dict | None) -> int:
+    def _check_num_outs(self, num_used: int, top_block: ConfigType | None) -> int:
         num_extra = self.num_outs - num_used
         if num_extra < 0:
             raise ValueError(
@@ -199,7 +200,7 @@ class FPN(BaseModule):
             )
         return num_extra
 
-    def _build_top_block(self, cfg: dict | None, num_extra: int) -> TopBlock | None:
+    def _build_top_block(self, cfg: ConfigType | None, num_extra: int) -> TopBlock | None:
         if cfg is None:
             return None
         options = dict(cfg)

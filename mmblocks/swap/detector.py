@@ -94,7 +94,7 @@ def find_detector(model: Mapping[str, Any], at: str | None = None) -> Keys:
             'the base must have one backbone, as model.backbone or further inside; found: '
             f'{found}{which}'
         )
-    part = model
+    part: Any = model
     for key in path:
         part = part[key]
     if type_name(part).endswith('ReID'):

@@ -39,7 +39,7 @@ class Images(NamedTuple):
     def comment(self) -> str:
         """Says in the config why it is written."""
         names = ('mean', 'std', 'channel order')
-        pairs = zip(names, self.given, self.wanted, strict=True)
+        pairs = zip(names, self.given or (), self.wanted or (), strict=True)
         *first, last = (name for name, given, wanted in pairs if given != wanted)
         differing = f'{", ".join(first)} and {last}' if first else last
         return f'What the weights were trained on; the base has another {differing}.'
@@ -83,24 +83,25 @@ def compare_preprocessing(
     places = [_unwrapped(cfg['model'], steps) for steps in dict.fromkeys(((), path))]
     found = {keys: part for keys, part in places if part}
     in_pipeline = normalizes_in_pipeline(cfg.get('train_dataloader'))
-    given = {} if in_pipeline else {keys: _given(part) for keys, part in found.items()}
-    given = {keys: images for keys, images in given.items() if images is not None}
+    parts = {} if in_pipeline else found
+    given = {keys: images for keys, part in parts.items() if (images := _given(part)) is not None}
     wanted = known_preprocessing(source, backbone.get('in_channels', 3)) if source else None
-    changes = {}
+    changes: dict[Keys, dict[str, Any]] = {}
     for keys, images in given.items():
         if wanted is not None and not images.agrees_with(wanted):
             both = dict(rgb_to_bgr=False) if found[keys].get('rgb_to_bgr') else {}
             changes[keys] = wanted.as_options() | both
     # A model around the detector feeds it; where it does not say how, the detector's own counts.
-    first = next(iter(changes), next(iter(given), None))
-    return Images(source, wanted, given.get(first), changes)
+    first = next((given[keys] for keys in (*changes, *given)), None)
+    return Images(source, wanted, first, changes)
 
 
 def _unwrapped(model: Mapping[str, Any], path: Keys) -> tuple[Keys, Mapping[str, Any]]:
     """Returns the keys to a part's data preprocessor, and its config, out of any wrapper."""
+    part: Any = model
     for key in path:
-        model = model[key]
-    keys, part = (*path, _KEY), model.get(_KEY) or {}
+        part = part[key]
+    keys, part = (*path, _KEY), part.get(_KEY) or {}
     while _KEY in part:
         keys, part = (*keys, _KEY), part[_KEY]
     return keys, part

@@ -13,6 +13,7 @@ from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta, list_backbones
 from mmblocks.engine import UserError
 from mmblocks.utils.errors import did_you_mean, first_line
+from mmblocks.utils.types import ConfigType
 
 # What Python says when a class passes on an option that it also sets.
 _TWICE = re.compile(r"multiple values for keyword argument '(\w+)'")
@@ -50,7 +51,7 @@ def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') 
         raise UserError(f'{name} needs {", ".join(lacking)}: {flag}-options {wanted}')
 
 
-def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:
+def choose_outputs(cfg: ConfigType, strides: Sequence[int]) -> dict[str, Any] | None:
     """Returns a backbone's config the ``out_indices`` whose maps have these strides.
 
     Where the backbone's default outputs have them, they stay; for any other stride it is the last
@@ -80,7 +81,7 @@ def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any
     return dict(cfg, out_indices=tuple(last[stride] for stride in strides))
 
 
-def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, inlet: str) -> str:
+def explain_misfit(cfg: ConfigType, strides: Sequence[int], skips: int, inlet: str) -> str:
     """Says why a backbone has not the maps that a detector wants, and what can be done.
 
     Args:
@@ -111,7 +112,7 @@ def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, inle
     return text
 
 
-def build(cfg: dict[str, Any]) -> BaseBackbone:
+def build(cfg: ConfigType) -> BaseBackbone:
     """Builds a backbone on the meta device.
 
     Raises:
@@ -126,12 +127,12 @@ def build(cfg: dict[str, Any]) -> BaseBackbone:
         raise UserError(f'{cfg["type"]}: {reason}') from error
 
 
-def _with_every_output(cfg: dict[str, Any]) -> BaseBackbone:
+def _with_every_output(cfg: ConfigType) -> BaseBackbone:
     (last,) = build(dict(_thawed(cfg), out_indices=-1)).out_indices
     return build(dict(_thawed(cfg), out_indices=tuple(range(last + 1))))
 
 
-def _thawed(cfg: dict[str, Any]) -> dict[str, Any]:
+def _thawed(cfg: ConfigType) -> dict[str, Any]:
     # How much can be frozen depends on the outputs, which are only looked for here.
     return {key: value for key, value in cfg.items() if key != 'frozen_stages'}
 
@@ -142,7 +143,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     for base in cls.__mro__:
         if '__init__' not in vars(base):
             continue
-        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        _, *parameters = inspect.signature(vars(base)['__init__']).parameters.values()
         for parameter in parameters:
             if parameter.kind is not parameter.VAR_KEYWORD:
                 found.setdefault(parameter.name, parameter)

@@ -109,10 +109,10 @@ def _zeros(like: Any, device: str) -> Any:
 
 def _without_weights(part: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a part that loads nothing while it is built, as timm's nets would."""
-    part = copy.deepcopy(dict(part))
-    if part.get('pretrained'):
-        part['pretrained'] = False if part['pretrained'] is True else None
-    return part
+    options = copy.deepcopy(dict(part))
+    if options.get('pretrained'):
+        options['pretrained'] = False if options['pretrained'] is True else None
+    return options
 
 
 def _maps(small: Any, large: Any) -> Maps:

@@ -75,7 +75,7 @@ def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> DetectorSumm
     scope = cfg.get('default_scope') or 'mmdet'
     chain = [part for _, part in necks(detector)]
     found, error = probe([detector['backbone'], *chain], scope)
-    if not found:
+    if error is not None and not found:
         raise UserError(
             f'the backbone {type_name(detector["backbone"])} cannot be run: {first_line(error)}'
         ) from error

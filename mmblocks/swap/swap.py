@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from mmblocks.engine import UserError, find_config, load_config
 from mmblocks.utils.errors import first_line
+from mmblocks.utils.types import ConfigType
 
 from . import detector as parts
 from .detector import NeckInput
@@ -40,7 +41,7 @@ class Swap(NamedTuple):
 def swap_backbone(
     base: str,
     backbone: Mapping[str, Any],
-    folder: str | os.PathLike = '.',
+    folder: str | os.PathLike[str] = '.',
     at: str | None = None,
 ) -> Swap:
     """Writes a config that inherits from another one and swaps its backbone.
@@ -86,7 +87,10 @@ def swap_backbone(
     backbone, skipped = _fit(backbone, old.maps.strides, inlet)
     backbone = _trainable(backbone)
     channels = build(backbone).out_channels
-    inputs = {inlet.key: inlet.value(channels), **_moved_levels(inlet.part, skipped)}
+    inputs: dict[str, Any] = {
+        inlet.key: inlet.value(channels),
+        **_moved_levels(inlet.part, skipped),
+    }
     heads: dict[str, list[int]] = {}
     if passed_on := parts.passed_on(inlet, channels):
         heads = dict.fromkeys(parts.takers(old.detector, inlet.part['out_channels']), passed_on)
@@ -177,7 +181,7 @@ def _moved_levels(part: Mapping[str, Any], skipped: int) -> dict[str, int]:
 
 
 def _changes(
-    cfg: dict[str, Any],
+    cfg: ConfigType,
     path: parts.Keys,
     backbone: dict[str, Any],
     inlet: NeckInput,
@@ -214,7 +218,7 @@ def _changes(
 def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for (*first, last), value in values.items():
-        inner = tree
+        inner: Any = tree
         for key in first:
             inner = inner.setdefault(key, {})
         inner[last] = value
@@ -223,13 +227,14 @@ def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
 
 def _comments(
     path: parts.Keys, backbone: dict[str, Any], inlet: NeckInput, strides: tuple[int, ...]
-) -> dict[tuple[str, ...], str]:
+) -> dict[parts.Keys, str]:
     *first, last = map(str, strides)
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
-    comments = {(*path, inlet.path[0]): f'For maps of {listed}.'}
+    comments: dict[parts.Keys, str] = {(*path, inlet.path[0]): f'For maps of {listed}.'}
     if 'init_cfg' not in backbone:
         learns = ', its BatchNorms too,' if backbone.get('norm_eval') is False else ''
-        comments[(*path, 'backbone')] = (
+        place = (*path, 'backbone')
+        comments[place] = (
             f'Trains from scratch{learns} until an init_cfg names weights to start from.'
         )
     return comments
