@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,9 +10,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
 from mmblocks.backbones.plain import (
-    PLAIN_INIT_CFG,
     Conv,
     Layer,
     LayerCfgs,
@@ -37,26 +36,15 @@ class AlexNet(BaseBackbone):
     and the last pooling (32). The poolings and the first convolution do not pad to the full size,
     so maps fall one or two pixels short of the image's size over the stride.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
-        num_classes: Classes of the classifier; -1 for none.
         out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier
             none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
             numbers in the keys are others, so published weights do not fit.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming.
-        in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -95,8 +83,8 @@ class AlexNet(BaseBackbone):
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [without_classifier('torchvision')])
 

@@ -13,6 +13,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import (
     mmpretrain_classifier,
+    optional_classifier,
     outputs_with_classifier,
     pooled_linear,
 )
@@ -43,11 +44,12 @@ class DenseNet(BaseBackbone):
     squares: of an odd size they give the smaller half. Blocks behind the last output are not
     built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: '121', '161', '169' or '201', also as a number; or a dict of ``growth_rate``
             (channels that each layer adds), ``depths`` (layers of each dense block) and
             ``init_channels`` (of the stem).
-        in_channels: Channels of the images.
         bn_size: Channels between the convolutions of a layer, per channel that it adds.
         drop_rate: Share of each layer's values that are zeroed in training.
         compression_factor: Output channels of a transition per input channel, above 0, up to 1.
@@ -62,16 +64,6 @@ class DenseNet(BaseBackbone):
             pyramid asks for (0, 1, 2, 3) or (1, 2, 3).
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k dense blocks
             with the transitions between them. mmpretrain's 0 freezes nothing.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each dense block in backward to save memory.
-        conv_cfg: Convolution layers; None for Conv2d.
-        num_classes: Classes of the classifier; -1 for feature maps only.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -131,7 +123,7 @@ class DenseNet(BaseBackbone):
             memory_efficient=memory_efficient,
         )
         groups = self._groups(in_channels, settings, compression_factor, block_options, layers)
-        classifier = pooled_linear('classifier', num_classes)
+        classifier = optional_classifier(num_classes, pooled_linear, name='classifier')
         self.add_groups(groups, len(settings.depths), classifier)
         register_key_mappings(self, _key_mappings(settings.depths, with_classifier=num_classes > 0))
 

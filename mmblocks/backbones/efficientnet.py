@@ -10,12 +10,16 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.classifier import (
+    optional_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
 from mmblocks.backbones.efficientnet_keys import (
     efficientnet_key_mappings,
     efficientnet_published,
 )
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import BlockNames
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
@@ -102,32 +106,21 @@ class EfficientNet(BaseBackbone):
     are no weights. mmdet strides in the wrong convolution of its edge residuals, so that its
     maps of 'es' and 'em' are not these.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'b0' to 'b8', 'l2', 'es', 'em' or 'el'; or a dict of ``family`` ('b' or 'e'),
             ``widen_factor`` and ``deepen_factor``, by which its b0 or es is scaled.
-        drop_path_rate: Share of the samples that skip the last block in training, at least 0 and
-            below 1; from the first block on, where it is 0, it grows in equal steps.
         out_indices: Which groups give an output, 0 to 6. Default: the last one, or with a
             classifier none. A detector with a pyramid asks for (2, 3, 4, 5), strides 4 to 32, or
             for (3, 4, 5).
         frozen_stages: -1 freezes nothing, k the groups 0 to k. mmdet's k are the first k groups,
             so its 0 freezes nothing.
         conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation; None for none. ``dict(type='SiLU')`` is the same function as the
             default and needs less memory in training.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-        num_classes: Classes of the classifier; -1 for feature maps only.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
             Default: the paper's, from 0.2 of b0 to 0.5 of b7; of a dict 0.2.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -220,7 +213,9 @@ class EfficientNet(BaseBackbone):
         blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, blocks, layers)
-        classifier = pooled_linear('classifier', num_classes, drop_rate)
+        classifier = optional_classifier(
+            num_classes, pooled_linear, name='classifier', drop_rate=drop_rate
+        )
         self.add_groups(groups, blocks[-1].group + 2, classifier)
         fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
         inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]

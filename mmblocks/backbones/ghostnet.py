@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
@@ -16,7 +16,7 @@ from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 _CLASSIFIER = r'(conv_head|classifier)\.'
@@ -46,21 +46,13 @@ class GhostNet(BaseBackbone):
     front of the classifier); keys are those of the authors' code and of timm. Parts behind the
     last output are not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         widen_factor: Factor of all channel numbers; published are 0.5, 1.0 and 1.3.
         out_indices: Which of the groups 0 to 9 give an output. The default is the last group of
             each stride: 4, 8, 16 and 32.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
-            ``blocks.(k - 1)``.
-        in_channels: Channels of the images.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -101,21 +93,14 @@ class GhostNet(BaseBackbone):
         self,
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (2, 4, 6, 8),
-        frozen_stages: int = -1,
         in_channels: int = 3,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(GhostNet, locals())
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         groups = self._groups(widen_factor, in_channels, conv_cfg, norm_cfg, act_cfg)
         self.add_groups(groups, len(self.stages) + 1)
         register_key_mappings(self, _KEY_MAPPINGS)

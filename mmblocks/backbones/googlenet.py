@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.classifier import (
+    optional_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.published import Published
 
@@ -67,27 +71,16 @@ class GoogLeNet(BaseBackbone):
     too; but the auxiliary classifiers get no gradient then, which DistributedDataParallel
     refuses: use ``aux_logits=False``.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
-        num_classes: Classes of the classifier; -1 for feature maps only.
         aux_logits: Whether a net with a classifier has the auxiliary ones.
         out_indices: Which of the five maps to give, 0 to 4. Default: (1, 2, 3, 4), so strides 4
             to 32; with a classifier none.
         frozen_stages: -1 freezes nothing, 0 ``conv1``, 1 also up to ``conv3``, 2 to 10 also the
             first one to nine of the Inception blocks.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation behind every convolution; None for none.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
         aux_drop_rate: The same for the auxiliary classifiers.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -125,27 +118,24 @@ class GoogLeNet(BaseBackbone):
         num_classes: int = -1,
         aux_logits: bool = True,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
         act_cfg: ConfigType | None = dict(type='ReLU'),
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.2,
         aux_drop_rate: float = 0.7,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(GoogLeNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, layers)
-        self.add_groups(groups, 5, pooled_linear('fc', num_classes, drop_rate))
+        self.add_groups(
+            groups,
+            5,
+            optional_classifier(num_classes, pooled_linear, name='fc', drop_rate=drop_rate),
+        )
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:

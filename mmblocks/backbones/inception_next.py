@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
@@ -12,14 +11,14 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count, is_number
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -40,37 +39,23 @@ class InceptionNeXt(BaseBackbone):
     pad: of a size that the stride does not divide, the rest at the right and the bottom is left
     out. Stages behind the last output are not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'atto', 'tiny', 'small' or 'base'; or a dict of ``depths`` (blocks) and ``widths``
             (channels) of the stages, and, where they differ from tiny's, ``mlp_ratios`` of the
             stages (channels within the MLPs per channel), ``band_kernel_size`` (pixels) and
             ``branch_ratio`` (share of the channels per kernel) of InceptionDWConv2d.
-        drop_path_rate: Share of the samples that skip the last block in training, from 0 up to
-            but not 1; it rises linearly over the blocks from 0 for the first.
         layer_scale_init_value: Start of the learnt factors of what each block adds; 0 for no such
             factors.
         num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for feature
             maps only.
         out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
             Default: all, or with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none. The default is that of all published weights.
         act_cfg: Activation within the MLPs of the blocks.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: timm's normal distribution of
-            standard deviation 0.02 for convolutions and linear layers.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         drop_rate: Share of the values in front of the last layer of the classifier that are
             zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -102,26 +87,19 @@ class InceptionNeXt(BaseBackbone):
         layer_scale_init_value: float = 1e-6,
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='GELU'),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(InceptionNeXt, locals())
         settings = self._settings(arch)
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.arch = arch
         # Each stage: its downsampling, which the first does not have, and its blocks.
         strides = [stride for i in maps for stride in (2 if i else 1, 1)]
@@ -133,8 +111,8 @@ class InceptionNeXt(BaseBackbone):
             dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
             dict(act_cfg=act_cfg, layer_scale_init_value=layer_scale_init_value),
         )
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(settings.depths), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(settings.depths), classifier)
         without_classifier = () if num_classes > 0 else (_CLASSIFIER_KEYS,)
         register_key_mappings(self, (_FEATURES_KEYS, *without_classifier))
 

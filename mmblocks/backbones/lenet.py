@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -34,20 +33,12 @@ class LeNet5(BaseBackbone):
     leaves those of the classifier out. Three groups, with 6, 16 and 120 channels at strides 2, 4
     and 4. No layer pads, so maps fall a few pixels short of the image's size over the stride.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
-        in_channels: Channels of the images.
         num_classes: Classes of the classifier, which takes images of 32 x 32 pixels; -1 for none.
         out_indices: Which of the three maps to give, 0 to 2. Default: the last one; with a
             classifier none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm behind every convolution; None for none, as published.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Xavier, as the tanh needs.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: An argument is out of its range; or, when running, the classifier got images
@@ -93,8 +84,8 @@ class LeNet5(BaseBackbone):
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes)
-        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier)
+        self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [without_classifier('mmpretrain')])
 

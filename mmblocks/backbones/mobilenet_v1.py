@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.variant import Variant
@@ -20,7 +20,7 @@ from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import register_key_mappings
 
 
@@ -38,28 +38,15 @@ class MobileNetV1(BaseBackbone):
     load as they are. Channels are rounded to multiples of 8. Parts behind the last output are
     not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         widen_factor: Factor of all channel numbers; published are 0.25, 0.5, 0.75 and 1.0.
         out_indices: Which of the groups 0 to 4 give an output. The default is those with the
             strides 4, 8, 16 and 32.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
-            ``blocks.(k - 1)``.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         head_conv: Add the 1x1 convolution of timm's ``mobilenetv1_100h`` as a sixth group, 5,
             which then is an output by default in place of 4.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -86,25 +73,18 @@ class MobileNetV1(BaseBackbone):
         self,
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU6', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         head_conv: bool = False,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(MobileNetV1, locals())
         if out_indices is None:
             out_indices = (1, 2, 3, 5 if head_conv else 4)
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.widen_factor = widen_factor
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         strides = [s.stride if j == 0 else 1 for s in self.stages for j in range(s.num_blocks)]

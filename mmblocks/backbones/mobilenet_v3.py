@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import (
     MOBILENET_V3_PUBLISHED,
     BlockNames,
@@ -103,28 +103,17 @@ class MobileNetV3(BaseBackbone):
     same maps, and timm's ``tf_mobilenetv3_*`` ``conv_cfg=dict(type='mmblocks.Conv2dSamePadding')``.
     Parts behind the last output are not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         out_indices: Which of the groups give an output, the stem counted as 0: 0 to 12, or 0 to
             16 of a large net. Default: the last one of the strides 4, 8, 16 and 32, so
             (1, 3, 8, 12) or (3, 6, 12, 16); the last is the 1x1 convolution, as in MobileNetV2.
             mmpretrain's default is the last alone.
         frozen_stages: -1 freezes nothing, k ``layer0`` to ``layerk``.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         act_cfg: Activation of every convolution outside the squeeze-and-excitations; default:
             the paper's, ReLU or HSwish by block.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch

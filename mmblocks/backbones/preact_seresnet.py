@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
@@ -13,14 +12,14 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
 
 
@@ -47,32 +46,19 @@ class PreActSEResNet(BaseBackbone):
     4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum, but behind the last stage
     stand its norm and activation. Stages behind the last output are not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: Channels of the images.
         base_channels: Channels of the stem and of the first stage's inner convolutions.
         stem: 'imagenet': a 7x7 convolution and a max pool, both of stride 2; 'cifar': one 3x3
             convolution of stride 1, for images of about 32 pixels.
         se_ratio: Channels per hidden channel of each squeeze-and-excitation; None for a plain
             pre-activation ResNet.
-        num_classes: Classes of the classifier; -1 for feature maps only.
         out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
             Default: all, or with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none. The default is that of timm's weights.
         act_cfg: Activation behind every norm.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -111,25 +97,18 @@ class PreActSEResNet(BaseBackbone):
         se_ratio: int | None = 16,
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
         check_arguments(PreActSEResNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.depth = depth
         stem_layers = self.stem_settings[stem]
         stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)
@@ -139,8 +118,8 @@ class PreActSEResNet(BaseBackbone):
         groups = self._groups(
             in_channels, depth, base_channels, stem_layers, strides, se_ratio, layers
         )
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, 4, classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, 4, classifier)
         register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
 
     def _groups(

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.pretrained import resolve_init_cfg
+from mmblocks.backbones.init_cfg import resolve_init_cfg
 from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
@@ -58,9 +58,10 @@ class ResNet(BaseBackbone):
 
     In mmpretrain ``norm_eval`` is False and ``out_indices`` is (3,) where a config leaves them out.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: Channels of the images.
         stem_channels: Channels of the stem; ``base_channels`` if left out.
         base_channels: Channels of the first stage's inner convolutions.
         num_stages: Number of stages, 1 to 4.
@@ -70,10 +71,6 @@ class ResNet(BaseBackbone):
         style: 'pytorch': a Bottleneck's 3x3 convolution has the stride; 'caffe': its first 1x1.
         deep_stem: Three 3x3 convolutions as stem in place of the 7x7 one.
         avg_down: Shortcuts downsample by average pooling in place of a strided convolution.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        norm_eval: Keep BatchNorm in eval mode during training.
         dcn: Deformable convolutions in place of each block's 3x3 one (a BasicBlock's second):
             ``type`` and its arguments. With ``fallback_on_stride=True`` those with a stride > 1
             stay plain.
@@ -82,12 +79,7 @@ class ResNet(BaseBackbone):
             after_conv2, in Bottlenecks also after_conv3) and ``stages``, one bool per stage.
             Several at one position run in order, each on the previous one's output; a
             ``postfix`` in ``cfg`` tells two of one type apart.
-        with_cp: Recompute each block's activations in backward to save memory.
         zero_init_residual: Start with identity blocks: the last norm's weight is 0.
-        pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        drop_path_rate: Share of the samples that skip the last block in training, below 1; from
-            the first block on, where it is 0, it grows in equal steps.
         expansion: Output channels of a block per inner channel, for mmpretrain's configs: 1 of
             depth 18 and 34, 4 of the deeper ones.
 

@@ -36,21 +36,13 @@ class ShuffleNetV1(BaseBackbone):
     such net, the stages' are rounded to multiples of ``4 * groups`` and the stem's to one of
     ``groups``.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         groups: Groups of the 1x1 convolutions and of the shuffle: 1, 2, 3, 4 or 8. More groups
             have wider stages.
         widen_factor: Factor of all channel numbers; published are 0.25 to 2.0.
         out_indices: Which of the stages 0 to 2 give an output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each unit's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: There is no net of these ``groups``, ``widen_factor`` is too small for

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
@@ -59,19 +59,11 @@ class ShuffleNetV2(BaseBackbone):
     detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's; weights of
     torchvision load as they are. Parts behind the last output are not built.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         widen_factor: 0.5, 1.0, 1.5 or 2.0: which of the published widths.
         out_indices: Which of the groups 0 to 3 give an output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers; None for none.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each unit's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
 
     Raises:
         ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 from mmengine.model import Sequential
@@ -11,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -40,33 +39,20 @@ class VGG(BaseBackbone):
     The classifier pools to 7 x 7 as torchvision's does. timm's is a convolution there: the same
     at 224 pixels and below, while of larger images timm averages over places.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         depth: 11, 13, 16 or 19.
-        num_classes: Classes of the classifier; -1 for none.
         num_stages: How many stages are built, 1 to 5; a classifier needs all.
         dilations: Dilation of each stage's convolutions. The poolings stay, so strides do too.
         out_indices: Which stages give an output, from 0. Default: the last one; with a
             classifier none, so that the logits are the only output, which mmpretrain writes as
             (5,). A pyramid of strides 4 to 32 takes (1, 2, 3, 4).
-        frozen_stages: -1 and 0 freeze nothing, k the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm behind every convolution; None for none.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
         ceil_mode: Pool the border's odd pixels too, so that maps have the image's size over the
             stride, rounded up; without it, down.
         with_last_pool: Whether the last stage ends with a pooling.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions, normal
-            with 0.01 for the classifier.
-        in_channels: Channels of the images.
-        with_cp: Recompute each stage's activations in backward to save memory.
         drop_rate: Share of the values behind the classifier's first two layers that are zeroed in
             training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -137,8 +123,8 @@ class VGG(BaseBackbone):
         stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg))
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, num_stages, classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, num_stages, classifier)
         if num_classes < 0:
             drop: Rule = (r'(classifier|pre_logits|head)\.', None)
             register_key_mappings(
