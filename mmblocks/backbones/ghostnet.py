@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.conv_norm import conv_norm_act
 from mmblocks.backbones.variant import Variant
-from mmblocks.layers.conv import build_conv
 from mmblocks.layers.ghost import GhostBottleneck
-from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType
@@ -43,8 +42,7 @@ class GhostNet(BaseBackbone):
     """`GhostNet: More Features from Cheap Operations <https://arxiv.org/abs/1911.11907>`_.
 
     Ten groups follow the stem (``blocks.0`` to ``blocks.9``, the last one the 1x1 convolution in
-    front of the classifier); keys are those of the authors' code and of timm. Parts behind the
-    last output are not built.
+    front of the classifier); keys are those of the authors' code and of timm.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -101,35 +99,21 @@ class GhostNet(BaseBackbone):
     ) -> None:
         check_arguments(GhostNet, locals())
         super().__init__(out_indices, **kwargs)
-        groups = self._groups(widen_factor, in_channels, conv_cfg, norm_cfg, act_cfg)
-        self.add_groups(groups, len(self.stages) + 1)
+        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.add_groups(self._groups(widen_factor, in_channels, layers), len(self.stages) + 1)
         register_key_mappings(self, _KEY_MAPPINGS)
 
-    def _groups(
-        self,
-        widen_factor: float,
-        in_channels: int,
-        conv_cfg: ConfigType | None,
-        norm_cfg: ConfigType | None,
-        act_cfg: ConfigType,
-    ) -> Iterator[Group]:
-        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        channels = make_divisible(self.stem_channels * widen_factor, 4)
-        conv_stem = build_conv(
-            conv_cfg, in_channels, channels, 3, stride=2, padding=1, bias=norm_cfg is None
-        )
-        stem = {
-            'conv_stem': conv_stem,
-            'bn1': build_norm(norm_cfg, channels)[1],
-            'act1': build_activation_layer(act_cfg),
-        }
-        stride = 2
+    def _groups(self, widen_factor: float, in_channels: int, layers: ConfigType) -> Iterator[Group]:
+        def widened(channels: int) -> int:
+            return make_divisible(channels * widen_factor, 4)
+
+        channels, stride = widened(self.stem_channels), 2
+        stem = conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
         yield Group(stem, channels, stride, is_output=False)
         for i, stage in enumerate(self.stages):
             blocks = []
             for block in stage:
-                mid_channels = make_divisible(block.mid_channels * widen_factor, 4)
-                out_channels = make_divisible(block.out_channels * widen_factor, 4)
+                mid_channels, out_channels = map(widened, (block.mid_channels, block.out_channels))
                 blocks.append(
                     GhostBottleneck(
                         channels,
@@ -143,9 +127,7 @@ class GhostNet(BaseBackbone):
                 )
                 channels, stride = out_channels, stride * block.stride
             yield Group({f'blocks.{i}': Sequential(*blocks)}, channels, stride)
-        last = Sequential()
-        conv = build_conv(conv_cfg, channels, mid_channels, 1, bias=norm_cfg is None)
-        last.add_module('conv', conv)
-        last.add_module('bn1', build_norm(norm_cfg, mid_channels)[1])
-        last.add_module('act1', build_activation_layer(act_cfg))
-        yield Group({f'blocks.{len(self.stages)}': Sequential(last)}, mid_channels, stride)
+        # As wide as the last block is inside.
+        last = conv_norm_act(('conv', 'bn1', 'act1'), channels, mid_channels, 1, **layers)
+        modules = {f'blocks.{len(self.stages)}': Sequential(Sequential(OrderedDict(last)))}
+        yield Group(modules, mid_channels, stride)

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
-from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.conv_norm import conv_norm_act
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.variant import Variant
-from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
-from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType
@@ -35,8 +32,7 @@ class MobileNetV1(BaseBackbone):
     """`MobileNets <https://arxiv.org/abs/1704.04861>`_: depthwise separable convolutions.
 
     Five groups follow the stem (``blocks.0`` to ``blocks.4``); keys are timm's, whose weights
-    load as they are. Channels are rounded to multiples of 8. Parts behind the last output are
-    not built.
+    load as they are. Channels are rounded to multiples of 8.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -100,7 +96,7 @@ class MobileNetV1(BaseBackbone):
         self, in_channels: int, strides: list[BlockStride], head_conv: bool, layers: ConfigType
     ) -> Iterator[Group]:
         channels = self._channels(self.stem_channels)
-        stem = _conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
+        stem = conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
         yield Group(stem, channels, 2, is_output=False)
         remaining = iter(strides)
         for i, stage in enumerate(self.stages):
@@ -116,30 +112,5 @@ class MobileNetV1(BaseBackbone):
         if head_conv:
             # timm's: as wide as the last stage, but not narrowed with it.
             out_channels = max(stage.channels, channels)
-            head = _conv_norm_act(
-                ('conv_head', 'bn2', 'act2'), channels, out_channels, 1, 1, **layers
-            )
+            head = conv_norm_act(('conv_head', 'bn2', 'act2'), channels, out_channels, 1, **layers)
             yield Group(head, out_channels, total)
-
-
-def _conv_norm_act(
-    names: tuple[str, str, str],
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    stride: int,
-    conv_cfg: ConfigType | None,
-    norm_cfg: ConfigType,
-    act_cfg: ConfigType,
-) -> dict[str, nn.Module]:
-    conv = build_conv(
-        conv_cfg,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        bias=norm_cfg is None,
-    )
-    norm = build_norm(norm_cfg, out_channels)[1]
-    return dict(zip(names, (conv, norm, build_activation_layer(act_cfg)), strict=True))
