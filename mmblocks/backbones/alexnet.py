@@ -31,16 +31,15 @@ class AlexNet(BaseBackbone):
     """AlexNet in the form of `One weird trick <https://arxiv.org/abs/1404.5997>`_.
 
     Keys and layers are torchvision's, and mmpretrain's are the same: weights of both load as they
-    are; a net without classifier leaves those of the classifier out. Four groups: the first
-    convolution (stride 4), the second behind its pooling (8), the other three behind theirs (16)
-    and the last pooling (32). The poolings and the first convolution do not pad to the full size,
-    so maps fall one or two pixels short of the image's size over the stride.
+    are. Four groups: the first convolution (stride 4), the second behind its pooling (8), the other
+    three behind theirs (16) and the last pooling (32). The poolings and the first convolution do
+    not pad to the full size, so maps fall one or two pixels short of the image's size over the
+    stride.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier
-            none, so that the logits are the only output.
+        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier none.
         norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
             numbers in the keys are others, so published weights do not fit.
         drop_rate: Share of the values in front of the classifier's first two layers that are

@@ -41,7 +41,8 @@ class BaseBackbone(BaseModule):
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
     ``self.add_groups(...)``. Groups past the last output are never built, so that a detector
     carries no parameter that gets no gradient. A net whose paper includes the classifier may give
-    one along; its logits come behind the maps.
+    one along; its logits come behind the maps. Weights of a classifier that a net does not have
+    are left out while loading.
 
     These arguments are the same in all nets that have them, and documented here only:
 

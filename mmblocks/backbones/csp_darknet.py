@@ -35,8 +35,7 @@ class CSPDarknet(BaseBackbone):
     `Cross stage partial <https://arxiv.org/abs/1911.11929>`_ blocks behind convolutions of stride
     2, and a focus layer as stem. Arguments, defaults and state-dict keys are mmdet's, so that the
     backbones of its YOLOX checkpoints load as they are. The maps are those of ``stem``, of stride
-    2, and of ``stage1`` to ``stage4`` (``stage5`` with 'P6'), of strides 4 to 32 (64). Parts behind
-    the last output are not built.
+    2, and of ``stage1`` to ``stage4`` (``stage5`` with 'P6'), of strides 4 to 32 (64).
 
     With ``block='C2f'`` every C3 becomes a C2f with as many bottlenecks. The rest stays, so this
     is not quite YOLOv8's backbone, whose stem is a plain convolution, whose pooling stands at the
@@ -58,13 +57,10 @@ class CSPDarknet(BaseBackbone):
             as in YOLOX-nano.
         arch_ovewrite: Stages of another net instead of those of ``arch``: rows of input channels,
             output channels, number of bottlenecks, whether these have a shortcut, and whether
-            spatial pyramid pooling stands in front of them; all before the factors.
+            spatial pyramid pooling stands in front of them; all before the factors. Each row
+            begins with the output channels of the one before.
         spp_kernal_sizes: Windows of the spatial pyramid pooling in pixels, odd numbers.
         block: 'C3' or 'C2f'.
-
-    Raises:
-        ValueError: An argument is out of its range, or the rows of ``arch_ovewrite`` do not fit
-            together.
 
     Example:
         >>> import torch

@@ -17,6 +17,7 @@ from mmblocks.backbones.classifier import (
     outputs_with_classifier,
     pooled_linear,
 )
+from mmblocks.backbones.drop_path import drop_path_rates
 from mmblocks.backbones.efficientnet_keys import (
     efficientnet_key_mappings,
     efficientnet_published,
@@ -272,8 +273,8 @@ def _blocks(
     stages: Sequence[_Stage], deepen_factor: float, drop_path_rate: float
 ) -> Iterator[_Block]:
     depths = [math.ceil(stage.depth * deepen_factor) for stage in stages]
-    last = sum(depths) - 1
-    group = index_in_group = index = 0
+    rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
+    group = index_in_group = 0
     for i, (stage, depth) in enumerate(zip(stages, depths, strict=True)):
         # A stage that keeps the size stands in the group of the one before it.
         if i == 0 or stage.stride > 1:
@@ -287,5 +288,5 @@ def _blocks(
                 with_se=stage.with_se,
             )
             stride = stage.stride if j == 0 else 1
-            yield _Block(stage, group, stride, drop_path_rate * index / last, names)
-            index, index_in_group = index + 1, index_in_group + 1
+            yield _Block(stage, group, stride, next(rates), names)
+            index_in_group += 1

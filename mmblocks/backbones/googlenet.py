@@ -58,8 +58,7 @@ class GoogLeNet(BaseBackbone):
     ``conv3``, ``inception3b``, ``inception4e`` and ``inception5b``. The pooling takes no pixel
     beyond the border, so of an odd size it gives the smaller half.
 
-    The default ``norm_cfg`` is that of torchvision's weights, which load as they are: keys of
-    parts that were not asked for (``fc``, ``aux1``, ``aux2``) are dropped. These weights expect
+    The default ``norm_cfg`` is that of torchvision's weights, which load as they are. They expect
     RGB images with 0.5 as mean and standard deviation (torchvision converts to that inside its
     net, ``transform_input``), so ``data_preprocessor`` needs ``mean=[127.5, 127.5, 127.5],
     std=[127.5, 127.5, 127.5], bgr_to_rgb=True``. Their auxiliary classifiers are not trained.
@@ -77,9 +76,9 @@ class GoogLeNet(BaseBackbone):
         aux_logits: Whether a net with a classifier has the auxiliary ones.
         out_indices: Which of the five maps to give, 0 to 4. Default: (1, 2, 3, 4), so strides 4
             to 32; with a classifier none.
-        frozen_stages: -1 freezes nothing, 0 ``conv1``, 1 also up to ``conv3``, 2 to 10 also the
-            first one to nine of the Inception blocks.
-        aux_drop_rate: The same for the auxiliary classifiers.
+        frozen_stages: 0 freezes ``conv1``, 1 also up to ``conv3``, 2 to 10 also the first one to
+            nine of the Inception blocks.
+        aux_drop_rate: ``drop_rate`` of the auxiliary classifiers.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:

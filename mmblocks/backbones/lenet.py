@@ -29,20 +29,19 @@ from mmblocks.weights.key_mapping import register_key_mappings
 class LeNet5(BaseBackbone):
     """`LeNet-5 <https://ieeexplore.ieee.org/document/726791>`_, a reader of handwritten digits.
 
-    Keys and layers are mmpretrain's, whose weights load as they are; a net without classifier
-    leaves those of the classifier out. Three groups, with 6, 16 and 120 channels at strides 2, 4
-    and 4. No layer pads, so maps fall a few pixels short of the image's size over the stride.
+    Keys and layers are mmpretrain's, whose weights load as they are. Three groups, with 6, 16 and
+    120 channels at strides 2, 4 and 4. No layer pads, so maps fall a few pixels short of the
+    image's size over the stride.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         num_classes: Classes of the classifier, which takes images of 32 x 32 pixels; -1 for none.
         out_indices: Which of the three maps to give, 0 to 2. Default: the last one; with a
-            classifier none, so that the logits are the only output.
+            classifier none.
 
     Raises:
-        ValueError: An argument is out of its range; or, when running, the classifier got images
-            of another size.
+        ValueError: When running: the classifier got images of another size.
 
     Example:
         >>> import torch

@@ -35,7 +35,7 @@ class MobileNetV2(BaseBackbone):
 
     Arguments, defaults and state-dict keys are mmdet's: eight groups follow the stem, ``layer1``
     to ``layer7`` and the 1x1 convolution ``conv2``. Weights of torchvision, timm and mmpretrain
-    load as they are. Parts behind the last output are not built.
+    load as they are.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 

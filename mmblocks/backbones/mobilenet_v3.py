@@ -101,7 +101,6 @@ class MobileNetV3(BaseBackbone):
     load as they are. The default ``norm_cfg`` is that of torchvision's weights and of
     mmpretrain's large and small ones; all others, timm's too, need ``dict(type='BN')`` for the
     same maps, and timm's ``tf_mobilenetv3_*`` ``conv_cfg=dict(type='mmblocks.Conv2dSamePadding')``.
-    Parts behind the last output are not built.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 

@@ -50,7 +50,7 @@ class NIN(BaseBackbone):
     Args:
         arch: 'imagenet' or 'cifar'.
         out_indices: Which of the maps to give, 0 to 3, or 0 to 2 of the CIFAR net. Default: all;
-            with a classifier none, so that the logits are the only output.
+            with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
             published. With a norm the numbers in the keys are others, so published weights do
             not fit.

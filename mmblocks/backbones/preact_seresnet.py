@@ -41,10 +41,9 @@ class PreActSEResNet(BaseBackbone):
     `Identity Mappings in Deep Residual Networks <https://arxiv.org/abs/1603.05027>`_ (ResNet v2)
     with the blocks of `SENet <https://arxiv.org/abs/1709.01507>`_. State-dict keys are those of
     timm's ``resnetv2_18``, ``_34``, ``_50``, ``_101`` and ``_152``, plus ``se.fc1`` and
-    ``se.fc2`` in each block; with ``se_ratio=None`` the weights of timm load as they are, and
-    those of a classifier that was not asked for are dropped. Map i is the end of stage i, stride
-    4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum, but behind the last stage
-    stand its norm and activation. Stages behind the last output are not built.
+    ``se.fc2`` in each block; with ``se_ratio=None`` the weights of timm load as they are. Map i is
+    the end of stage i, stride 4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum,
+    but behind the last stage stand its norm and activation.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -55,9 +54,7 @@ class PreActSEResNet(BaseBackbone):
             convolution of stride 1, for images of about 32 pixels.
         se_ratio: Channels per hidden channel of each squeeze-and-excitation; None for a plain
             pre-activation ResNet.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: all, or with a classifier none, so that the logits are the only output.
-        act_cfg: Activation behind every norm.
+        out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
@@ -110,49 +107,26 @@ class PreActSEResNet(BaseBackbone):
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
         super().__init__(out_indices, **kwargs)
         self.depth = depth
-        stem_layers = self.stem_settings[stem]
-        stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)
-        # Each stage: its first block, and those behind it.
-        strides = limit_strides([1, 1, 2, 1, 2, 1, 2, 1], output_stride, stem_stride)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        groups = self._groups(
-            in_channels, depth, base_channels, stem_layers, strides, se_ratio, layers
-        )
+        stem_group = _stem(self.stem_settings[stem], in_channels, base_channels, layers)
+        # Each stage: its first block, and those behind it.
+        places = limit_strides([1, 1, 2, 1, 2, 1, 2, 1], output_stride, stem_group.stride)
+        groups = self._groups(stem_group, depth, places, dict(layers, se_ratio=se_ratio))
         classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
         self.add_groups(groups, 4, classifier)
         register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
 
     def _groups(
-        self,
-        in_channels: int,
-        depth: int,
-        base_channels: int,
-        stem: _Stem,
-        strides: Sequence[BlockStride],
-        se_ratio: int | None,
-        layers: ConfigType,
+        self, stem: Group, depth: int, places: Sequence[BlockStride], block_args: ConfigType
     ) -> Iterator[Group]:
+        yield stem
         block, stage_blocks = self.arch_settings[depth]
-        channels = base_channels
-        modules: dict[str, nn.Module] = {
-            'stem.conv': build_conv(
-                layers['conv_cfg'],
-                in_channels,
-                channels,
-                stem.kernel_size,
-                stride=stem.conv_stride,
-                padding=stem.kernel_size // 2,
-                bias=layers['norm_cfg'] is None,
-            )
-        }
-        if stem.max_pool:
-            modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
-        yield Group(modules, channels, strides[0].total, is_output=False)
+        channels = stem.channels
         for i, num_blocks in enumerate(stage_blocks):
-            first, rest = strides[2 * i : 2 * i + 2]
-            planes = base_channels * 2**i
+            first, rest = places[2 * i : 2 * i + 2]
+            planes = stem.channels * 2**i
             out_channels = planes * block.expansion
-            options = dict(layers, dilation=rest.dilation, se_ratio=se_ratio)
+            options = dict(block_args, dilation=rest.dilation)
             blocks = [
                 block(
                     channels,
@@ -165,11 +139,28 @@ class PreActSEResNet(BaseBackbone):
             ]
             channels = out_channels
             blocks += [block(channels, planes, **options) for _ in range(num_blocks - 1)]
-            modules = {f'stages.{i}.blocks': Sequential(*blocks)}
+            modules: dict[str, nn.Module] = {f'stages.{i}.blocks': Sequential(*blocks)}
             if i == len(stage_blocks) - 1:
-                modules['norm'] = build_norm(layers['norm_cfg'], channels)[1]
-                modules['act'] = build_activation_layer(layers['act_cfg'])
+                modules['norm'] = build_norm(block_args['norm_cfg'], channels)[1]
+                modules['act'] = build_activation_layer(block_args['act_cfg'])
             yield Group(modules, channels, rest.total)
+
+
+def _stem(stem: _Stem, in_channels: int, channels: int, layers: ConfigType) -> Group:
+    modules: dict[str, nn.Module] = {
+        'stem.conv': build_conv(
+            layers['conv_cfg'],
+            in_channels,
+            channels,
+            stem.kernel_size,
+            stride=stem.conv_stride,
+            padding=stem.kernel_size // 2,
+            bias=layers['norm_cfg'] is None,
+        )
+    }
+    if stem.max_pool:
+        modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
+    return Group(modules, channels, stem.conv_stride * (1 + stem.max_pool), is_output=False)
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

@@ -17,6 +17,7 @@ from mmblocks.backbones.classifier import (
     outputs_with_classifier,
     pooled_linear,
 )
+from mmblocks.backbones.conv_norm import conv_norm
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
@@ -50,19 +51,17 @@ class SENet(BaseBackbone):
     SENet-154 and the nets that were made with it in Caffe: they differ from SEResNet in the max
     pool of the stem, which does not pad, and in the place of the strides. State-dict keys are
     those of timm's ``legacy_senet154``, ``legacy_seresnet*`` and ``legacy_seresnext*``, whose
-    weights load as they are; those of a classifier that was not asked for are dropped. Map i is
-    the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd size the pool gives the smaller
-    half. Stages behind the last output are not built.
+    weights load as they are. Map i is the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd
+    size the pool gives the smaller half.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        depth: 154; 18, 34, 50, 101 or 152 for an SE-ResNet; '26_32x4d', '50_32x4d' or
-            '101_32x4d' for an SE-ResNeXt.
+        arch: '154'; '18', '34', '50', '101' or '152' for an SE-ResNet; '26_32x4d', '50_32x4d' or
+            '101_32x4d' for an SE-ResNeXt. Also as a number.
         base_channels: Planes of the first stage; groups and stem grow and shrink with it.
         se_ratio: Channels per hidden channel of each squeeze-and-excitation.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: all, or with a classifier none, so that the logits are the only output.
+        out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
@@ -144,6 +143,7 @@ class SENet(BaseBackbone):
         in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: ConfigType
     ) -> Iterator[Group]:
         stem, channels = _stem(in_channels, arch, base_channels, layers)
+        conv_layers = {name: layers[name] for name in ('conv_cfg', 'norm_cfg')}
         yield Group(
             {'layer0': stem, 'pool0': nn.MaxPool2d(3, stride=2, ceil_mode=True)},
             channels,
@@ -157,7 +157,9 @@ class SENet(BaseBackbone):
             downsample = None
             if stride > 1 or channels != out_channels:
                 kernel_size = arch.shortcut_kernel_size if i else 1
-                downsample = _downsample(channels, out_channels, kernel_size, stride, layers)
+                downsample = Sequential(
+                    *conv_norm(channels, out_channels, kernel_size, stride, **conv_layers)
+                )
             options = dict(
                 layers,
                 style=arch.style,
@@ -193,23 +195,6 @@ def _stem(
         modules[f'relu{i}'] = build_activation_layer(layers['act_cfg'])
         channels = out_channels
     return Sequential(modules), channels
-
-
-def _downsample(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: ConfigType
-) -> nn.Module:
-    return Sequential(
-        build_conv(
-            layers['conv_cfg'],
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias=layers['norm_cfg'] is None,
-        ),
-        build_norm(layers['norm_cfg'], out_channels)[1],
-    )
 
 
 _CLASSIFIER = r'last_linear\.'

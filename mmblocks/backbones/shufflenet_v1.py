@@ -28,8 +28,7 @@ class ShuffleNetV1(BaseBackbone):
     """`ShuffleNet <https://arxiv.org/abs/1707.01083>`_ for mobile devices, of grouped convolutions.
 
     Three stages of stride 8, 16 and 32 follow the stem of stride 4; ``out_indices=(0, 1, 2)``
-    gives a detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's. Stages
-    behind the last output are not built.
+    gives a detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's.
 
     Widths are mmpretrain's: a stage's is rounded to a multiple of 8, the stem's down. Where
     ``groups`` does not divide these (``groups=3, widen_factor=0.25``), so that mmpretrain has no
@@ -43,11 +42,6 @@ class ShuffleNetV1(BaseBackbone):
             have wider stages.
         widen_factor: Factor of all channel numbers; published are 0.25 to 2.0.
         out_indices: Which of the stages 0 to 2 give an output.
-
-    Raises:
-        ValueError: There is no net of these ``groups``, ``widen_factor`` is too small for
-            stages that grow, or ``out_indices`` or ``frozen_stages`` names what the net does
-            not have.
 
     Example:
         >>> import torch

@@ -57,17 +57,13 @@ class ShuffleNetV2(BaseBackbone):
     Four groups follow the stem of stride 4: three stages of stride 8, 16 and 32, and the 1x1
     convolution in front of the classifier, of stride 32 too; ``out_indices=(0, 1, 2)`` gives a
     detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's; weights of
-    torchvision load as they are. Parts behind the last output are not built.
+    torchvision load as they are.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         widen_factor: 0.5, 1.0, 1.5 or 2.0: which of the published widths.
         out_indices: Which of the groups 0 to 3 give an output.
-
-    Raises:
-        ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or
-            ``frozen_stages`` names what the net does not have.
 
     Example:
         >>> import torch

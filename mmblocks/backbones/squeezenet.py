@@ -51,10 +51,10 @@ _POOL = Pool(3, ceil_mode=True)
 class SqueezeNet(BaseBackbone):
     """`SqueezeNet <https://arxiv.org/abs/1602.07360>`_, made of fire modules.
 
-    Keys and layers are torchvision's, whose weights load as they are; a net without classifier
-    leaves those of the classifier out. Four groups: the first convolution (stride 2) and the fire
-    modules behind each pooling (strides 4, 8 and 16). The first convolution does not pad, so maps
-    may fall up to three pixels short of the image's size over the stride.
+    Keys and layers are torchvision's, whose weights load as they are. Four groups: the first
+    convolution (stride 2) and the fire modules behind each pooling (strides 4, 8 and 16). The first
+    convolution does not pad, so maps may fall up to three pixels short of the image's size over the
+    stride.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -62,7 +62,7 @@ class SqueezeNet(BaseBackbone):
         arch: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less; also
             '1.0' or '1.1', or as the number that a command line makes of it.
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
-            16; with a classifier none, so that the logits are the only output.
+            16; with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
             published. With a norm the numbers in the keys are others, so published weights do
             not fit.

@@ -34,7 +34,7 @@ class VGG(BaseBackbone):
     Arguments are mmpretrain's, keys torchvision's (``features.N``, ``classifier.N``). Weights of
     torchvision, mmpretrain and timm load as they are, and those of the trunk of mmdet's SSDVGG;
     those with BatchNorm need ``norm_cfg=dict(type='BN')``, behind convolutions that keep their
-    bias. A net without classifier leaves the classifier's weights out.
+    bias.
 
     The classifier pools to 7 x 7 as torchvision's does. timm's is a convolution there: the same
     at 224 pixels and below, while of larger images timm averages over places.
@@ -46,8 +46,8 @@ class VGG(BaseBackbone):
         num_stages: How many stages are built, 1 to 5; a classifier needs all.
         dilations: Dilation of each stage's convolutions. The poolings stay, so strides do too.
         out_indices: Which stages give an output, from 0. Default: the last one; with a
-            classifier none, so that the logits are the only output, which mmpretrain writes as
-            (5,). A pyramid of strides 4 to 32 takes (1, 2, 3, 4).
+            classifier none, which mmpretrain writes as (5,). A pyramid of strides 4 to 32 takes
+            (1, 2, 3, 4).
         ceil_mode: Pool the border's odd pixels too, so that maps have the image's size over the
             stride, rounded up; without it, down.
         with_last_pool: Whether the last stage ends with a pooling.

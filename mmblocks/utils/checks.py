@@ -222,7 +222,7 @@ def _argument_names(cls: type[Any]) -> set[str]:
     for parent in cls.__mro__:
         if '__init__' not in vars(parent):
             continue
-        parameters = inspect.signature(parent.__init__).parameters
+        parameters = inspect.signature(vars(parent)['__init__']).parameters
         names |= parameters.keys() - {'self', 'kwargs'}
         if 'kwargs' not in parameters:
             break
