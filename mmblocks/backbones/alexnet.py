@@ -18,12 +18,11 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -85,7 +84,7 @@ class AlexNet(BaseBackbone):
         classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
         self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

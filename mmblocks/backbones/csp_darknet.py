@@ -11,6 +11,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.traits import EPS
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
@@ -94,9 +95,7 @@ class CSPDarknet(BaseBackbone):
         ),
     )
     default_init_cfg = DEPTHWISE_INIT_CFG
-    published = (
-        Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, dict(eps=1e-3)),
-    )
+    published = (Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, {EPS: 1e-3}),)
     blocks: ClassVar[dict[str, type[nn.Module]]] = {'C3': C3, 'C2f': C2f}
     arch_settings: ClassVar[dict[str, tuple[_Stage, ...]]] = {
         'P5': (

@@ -16,16 +16,15 @@ from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
-_CLASSIFIER = r'(conv_head|classifier)\.'
 _KEY_MAPPINGS = (
     KeyMapping(
         'GhostNetV2 or V3',
         r'blocks\.\d+\.\d+\.ghost1\.(short_conv|\w+_rpr_)',
         refused='its ghost modules have further branches, so the outputs would differ',
     ),
-    KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
+    drop_parts('timm', 'conv_head', 'classifier'),
 )
 
 

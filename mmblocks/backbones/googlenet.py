@@ -14,12 +14,13 @@ from mmblocks.backbones.classifier import (
     outputs_with_classifier,
     pooled_linear,
 )
+from mmblocks.backbones.traits import EPS
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
 
@@ -97,7 +98,7 @@ class GoogLeNet(BaseBackbone):
 
     variants = (Variant('GoogLeNet', {}, ('torchvision',)),)
     published = (
-        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
+        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, {EPS: 1e-3}),
     )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
@@ -138,10 +139,10 @@ class GoogLeNet(BaseBackbone):
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
-            register_key_mappings(self, [_without(r'(aux[12]|fc)\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2', 'fc')])
             return
         if not aux_logits:
-            register_key_mappings(self, [_without(r'aux[12]\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2')])
             return
         for i, block in enumerate(self.blocks, self.num_groups - len(self.blocks)):
             if block.auxiliary:
@@ -198,7 +199,3 @@ class GoogLeNet(BaseBackbone):
 
 def _pool(kernel_size: int) -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size, stride=2, ceil_mode=True)
-
-
-def _without(keys: str) -> KeyMapping:
-    return KeyMapping('torchvision', keys, ((keys, None),))

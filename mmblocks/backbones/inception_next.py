@@ -31,7 +31,7 @@ from mmblocks.utils.checks import (
     shown,
 )
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 _SIZES = Accepted(COUNTS.fits, 'ints of at least 1, one entry per stage')
 _RATIOS = Accepted(
@@ -145,8 +145,8 @@ class InceptionNeXt(BaseBackbone):
         groups = self._groups(in_channels, settings, places, rates, layers, block_options)
         classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
         self.add_groups(groups, len(settings.depths), classifier)
-        without_classifier = () if num_classes > 0 else (_CLASSIFIER_KEYS,)
-        register_key_mappings(self, (_FEATURES_KEYS, *without_classifier))
+        dropped = () if num_classes > 0 else (drop_parts('timm', 'head'),)
+        register_key_mappings(self, (_features_only(len(settings.depths)), *dropped))
 
     def _groups(
         self,
@@ -213,10 +213,11 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     }
 
 
-_NO_CLASSIFIER: Rule = (r'head\.', None)
-_FEATURES_KEYS = KeyMapping(
-    'timm with features_only',
-    r'stem_0\.',
-    ((r'stem_', 'stem.'), (r'stages_', 'stages.'), _NO_CLASSIFIER),
-)
-_CLASSIFIER_KEYS = KeyMapping('timm', r'head\.', (_NO_CLASSIFIER,))
+def _features_only(num_stages: int) -> KeyMapping:
+    parts = [f'stem.{i}' for i in (0, 1)] + [f'stages.{i}' for i in range(num_stages)]
+    return KeyMapping(
+        'timm with features_only',
+        r'stem_0\.',
+        tuple((part, part.replace('.', '_')) for part in parts),
+        dropped=('head',),
+    )

@@ -17,12 +17,11 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -86,7 +85,7 @@ class LeNet5(BaseBackbone):
         classifier = optional_classifier(num_classes, _classifier)
         self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('mmpretrain')])
+            register_key_mappings(self, [drop_parts('mmpretrain', 'classifier')])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps and the logits.

@@ -11,14 +11,13 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.conv_norm import conv_norm_act
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -87,7 +86,7 @@ class MobileNetV1(BaseBackbone):
         blocks = limit_strides(strides, output_stride)
         groups = self._groups(in_channels, blocks, head_conv, layers)
         self.add_groups(groups, len(self.stages) + head_conv)
-        register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
+        register_key_mappings(self, [drop_parts('timm', 'classifier')])
 
     def _channels(self, base: int) -> int:
         return make_divisible(base * self.widen_factor, 8)

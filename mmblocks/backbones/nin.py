@@ -18,12 +18,11 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
 _AVERAGE = Pool(3, ceil_mode=True, average=True)
@@ -110,7 +109,7 @@ class NIN(BaseBackbone):
         classifier = optional_classifier(num_classes, _classifier, number=number)
         self.add_groups(groups, len(stages), classifier)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
+            register_key_mappings(self, [drop_parts('Caffe', f'features.{number}')])
 
 
 def _classifier(in_channels: int, num_classes: int, number: int) -> dict[str, nn.Module]:

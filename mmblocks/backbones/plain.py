@@ -13,7 +13,6 @@ from mmblocks.backbones.base import Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping
 
 
 class LayerCfgs(NamedTuple):
@@ -140,13 +139,3 @@ def plain_groups(
                 number += 1
             channels, stride = layer.channels or channels, stride * layer.stride
         yield Group(modules, channels, stride)
-
-
-def without_classifier(library: str, keys: str = r'classifier\.') -> KeyMapping:
-    """Returns the mapping of weights whose classifier a net without one leaves out.
-
-    Args:
-        library: Whose mapping it is.
-        keys: Regular expression of the classifier's keys.
-    """
-    return KeyMapping(library, keys, ((keys, None),))

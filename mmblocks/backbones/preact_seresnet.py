@@ -20,7 +20,7 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -114,7 +114,8 @@ class PreActSEResNet(BaseBackbone):
         groups = self._groups(stem_group, depth, places, dict(layers, se_ratio=se_ratio))
         classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
         self.add_groups(groups, 4, classifier)
-        register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
+        num_stages = len(self.arch_settings[depth].stage_blocks)
+        register_key_mappings(self, _key_mappings(num_stages, with_classifier=num_classes > 0))
 
     def _groups(
         self, stem: Group, depth: int, places: Sequence[BlockStride], block_args: ConfigType
@@ -174,8 +175,8 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     return {'head': Sequential(head, init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))}
 
 
-def _key_mappings(with_classifier: bool) -> tuple[KeyMapping, ...]:
-    dropped: tuple[Rule, ...] = () if with_classifier else ((r'head\.', None),)
+def _key_mappings(num_stages: int, with_classifier: bool) -> tuple[KeyMapping, ...]:
+    stages = ((f'stages.{i}', f'stages_{i}') for i in range(num_stages))
     return (
         KeyMapping(
             'timm with another stem',
@@ -186,7 +187,8 @@ def _key_mappings(with_classifier: bool) -> tuple[KeyMapping, ...]:
             'timm with features_only',
             r'stem_conv\.',
             # It has neither the last norm nor a classifier; so they are not written.
-            ((r'stem_', 'stem.'), (r'stages_', 'stages.'), (r'(norm|head)\.', None)),
+            (('stem.conv', 'stem_conv'), *stages),
+            dropped=('norm', 'head'),
         ),
-        KeyMapping('timm', r'head\.', dropped),
+        KeyMapping('timm', r'head\.', dropped=() if with_classifier else ('head',)),
     )

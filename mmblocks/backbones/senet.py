@@ -28,7 +28,7 @@ from mmblocks.layers.senet_blocks import (
 )
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -133,10 +133,9 @@ class SENet(BaseBackbone):
             num_classes, pooled_linear, name='last_linear', drop_rate=drop_rate
         )
         self.add_groups(groups, len(settings.stage_blocks), classifier)
-        dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
-        register_key_mappings(
-            self, (_OTHER_POOL, KeyMapping('timm (legacy)', _CLASSIFIER, dropped))
-        )
+        dropped = () if classifier else ('last_linear',)
+        theirs = KeyMapping('timm (legacy)', r'last_linear\.', dropped=dropped)
+        register_key_mappings(self, (_OTHER_POOL, theirs))
 
     @staticmethod
     def _groups(
@@ -197,7 +196,6 @@ def _stem(
     return Sequential(modules), channels
 
 
-_CLASSIFIER = r'last_linear\.'
 _OTHER_POOL = KeyMapping(
     "SEResNet or timm's seresnet",
     r'layer\d\.\d+\.(se|se_layer)\.',

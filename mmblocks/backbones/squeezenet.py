@@ -19,13 +19,12 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class SqueezeNet(BaseBackbone):
         classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
         self.add_groups(groups, len(stages), classifier)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 
     def _arch_named(self, arch: str | float) -> str:
         # To Python, and so on a command line, 1_1 is the number 11.

@@ -1,4 +1,4 @@
-"""The table of backbones: what each costs, what it gives, and whose weights it loads."""
+"""The table of backbones: the cost of each, its outputs, and whose weights it loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.variant import Variant
 from mmblocks.describe.catalog import build_on_meta, list_backbones
-from mmblocks.utils.text import comma_separated, markdown_table
+from mmblocks.utils.text import joined, markdown_table
 from mmblocks.weights.published import unmet_needs
 
 
@@ -64,7 +64,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
 
 
 def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes the table that stands in the README.
+    """Returns the README's table of backbones.
 
     Args:
         variants: The rows.
@@ -82,23 +82,23 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
             f'`{cfg["type"]}({options})`',
             f'{parameters / 1e6:.2f} M',
             _macs(macs) + (f' at {image_size}x{image_size}' if image_size != 224 else ''),
-            comma_separated(backbone.out_channels),
-            comma_separated(backbone.out_strides),
-            comma_separated(libraries),
+            joined(backbone.out_channels),
+            joined(backbone.out_strides),
+            joined(libraries),
         )
         rows.append(row)
     return markdown_table(rows, 'llrrlll')
 
 
 def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes which libraries' weights each net loads.
+    """Returns the README's table of whose weights each net loads.
 
     Args:
-        variants: What to write about.
+        variants: The rows of the table of backbones.
 
     Returns:
-        The table in Markdown, one line per class of backbone and neck; and below it, which
-        arguments some of the weights need beside those of the table of backbones.
+        The table in Markdown, one line per class of backbone and neck; below it the arguments
+        that some of the weights need beside those of the table of backbones.
     """
     peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
     needs: dict[str, None] = {}

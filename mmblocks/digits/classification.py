@@ -17,13 +17,12 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmblocks.digits.handwriting import load_handwriting
-from mmblocks.utils.types import ConfigType
 
 SPLITS = ('train', 'test')
 
 
 @DATASETS.register_module()
-class HandwrittenDigits(Dataset[dict[str, Tensor | int]]):
+class HandwrittenDigits(Dataset[dict[str, Any]]):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels, enlarged.
 
     The halves are those of scikit-learn's own example: the first for training, the second for
@@ -114,11 +113,11 @@ class BackboneClassifier(BaseModel):
 
     def __init__(
         self,
-        backbone: ConfigType,
+        backbone: dict[str, Any],
         label_smoothing: float = 0.0,
         aux_loss_weight: float = 0.3,
-        data_preprocessor: ConfigType | None = None,
-        init_cfg: ConfigType | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -129,8 +128,8 @@ class BackboneClassifier(BaseModel):
         self.label_smoothing = label_smoothing
         self.aux_loss_weight = aux_loss_weight
 
-    def forward(  # type: ignore[override]  # MMEngine's takes a list of samples
-        self, inputs: Tensor, data_samples: Tensor | None = None, mode: str = 'tensor'
+    def forward(  # type: ignore[override]  # MMEngine's hints know no tensors here
+        self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor'
     ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
         """Returns losses, predictions or logits.
 

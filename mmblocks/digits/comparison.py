@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from rich.console import Console
 
@@ -20,7 +22,6 @@ from mmblocks.digits.training import evaluate, prepare_data, quiet, train
 from mmblocks.engine import build_runner, prepare
 from mmblocks.utils.errors import UserError, did_you_mean
 from mmblocks.utils.text import markdown_table
-from mmblocks.utils.types import ConfigType
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Step(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         scores: mAP and mAP50.
@@ -109,7 +110,7 @@ def compare(
         scenes: Numbers of training and validation scenes.
         timed_steps: How many steps are timed of each run.
         retrain: Whether to train anew in any case.
-        console: Where to tell of it.
+        console: Where to print.
 
     Raises:
         UserError: A run detected nothing, so that there is no metric.
@@ -165,7 +166,9 @@ def measure_steps(
     runners = {}
     for run, cfg in configs.items():
         runner = build_runner(prepare(cfg, work_dir=str(work_dir)))
-        runner.optim_wrapper = runner.build_optim_wrapper(cast(ConfigType, runner.optim_wrapper))
+        # Until a training begins, a config.
+        wrapper = cast('dict[str, Any]', runner.optim_wrapper)
+        runner.optim_wrapper = runner.build_optim_wrapper(wrapper)
         runner.model.train()
         runners[run] = runner
     loader = next(iter(configs.values())).train_dataloader.to_dict()
@@ -190,10 +193,9 @@ def measure_steps(
 
 
 def _seconds_of_step(runner: Runner, batch: dict[str, Any]) -> float:
-    model: Any = runner.model
     data = copy.deepcopy(batch)
     start = time.perf_counter()
-    model.train_step(data, runner.optim_wrapper)
+    cast(BaseModel, runner.model).train_step(data, cast(OptimWrapper, runner.optim_wrapper))
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
@@ -210,7 +212,7 @@ def _saved_bytes(runner: Runner, batch: dict[str, Any]) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    model: Any = runner.model
+    model = cast(BaseModel, runner.model)
     data = model.data_preprocessor(copy.deepcopy(batch), training=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         losses = model(**data, mode='loss')

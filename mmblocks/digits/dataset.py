@@ -88,14 +88,14 @@ class DigitsSettings:
         return tuple(str(digit) for digit in self.digits)
 
     def as_meta(self) -> dict[str, Any]:
-        """Give the settings as they are written beside the data."""
+        """Returns the settings as they are written beside the data."""
         return json.loads(json.dumps(dict(generator=GENERATOR_VERSION, **asdict(self))))
 
 
 def make_digits(
     root: str | os.PathLike[str], settings: DigitsSettings | None = None, overwrite: bool = False
 ) -> Path:
-    """Make the digits data set, or reuse it where it is there whole.
+    """Makes the digits data set, or reuses it where it is there whole.
 
     ``root`` gets ``train/*.png``, ``val/*.png``, ``annotations/train.json``,
     ``annotations/val.json`` (COCO format) and ``meta.json`` (the settings). The set is written to
@@ -148,7 +148,7 @@ def make_digits(
 
 
 def read_meta(root: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Give the settings that a folder's data set was made with, None if it holds no such set."""
+    """Returns the settings that a folder's data set was made with, None if it holds no such set."""
     try:
         meta = json.loads((Path(root) / META_FILE).read_text())
     except (OSError, ValueError):
@@ -217,7 +217,7 @@ def _write(root: Path, settings: DigitsSettings, handwriting: Handwriting) -> No
 
 
 def _coco(scenes: list[list[Placed]], settings: DigitsSettings) -> dict[str, Any]:
-    """Give the COCO form; all ids start at 1, since COCO's own tools misread an id of 0."""
+    """Returns the COCO form; all ids start at 1, since COCO's own tools misread an id of 0."""
     size = settings.image_size
     images = [
         dict(id=number + 1, file_name=_file_name(number), width=size, height=size)

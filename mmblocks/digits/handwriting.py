@@ -20,7 +20,7 @@ class Handwriting(NamedTuple):
 
 
 def load_handwriting() -> Handwriting:
-    """Load the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries with it.
+    """Loads the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries with it.
 
     Returns:
         The samples in scikit-learn's order.
@@ -33,7 +33,7 @@ def load_handwriting() -> Handwriting:
         (1797, 8, 8)
     """
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
             'the digits data set is drawn from the handwriting that scikit-learn carries, and '
@@ -44,9 +44,9 @@ def load_handwriting() -> Handwriting:
 
 
 def split_samples(
-    labels: NDArray[Any], digits: Sequence[int], split: str, seed: int
-) -> dict[int, NDArray[Any]]:
-    """Give the samples of one split, the same share of every digit.
+    labels: np.ndarray, digits: Sequence[int], split: str, seed: int
+) -> dict[int, np.ndarray]:
+    """Returns the samples of one split, the same share of every digit.
 
     The samples of a digit are split by a generator of its own, so that its training and
     validation samples stay the same whichever other digits are asked for.

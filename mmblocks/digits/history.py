@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,12 @@ class History:
         )
 
     def losses(self) -> dict[str, list[tuple[float, float]]]:
-        """Give the points (iteration, value) of each loss, the total first."""
+        """Returns the points (iteration, value) of each loss, the total first."""
         names = {name for record in self.train for name in record if 'loss' in name}
         return {name: _points(self.train, name) for name in sorted(names)}
 
     def metrics(self) -> dict[str, list[tuple[float, float]]]:
-        """Give the points (epoch, value) of mAP and mAP50, by these names."""
+        """Returns the points (epoch, value) of mAP and mAP50, by these names."""
         curves: dict[str, list[tuple[float, float]]] = {}
         for record in self.val:
             for name, score in bbox_scores(record).items():
@@ -47,7 +46,7 @@ class History:
 
 
 def read_history(work_dir: str | os.PathLike[str]) -> History:
-    """Read the scalars of all runs in a work folder.
+    """Reads the scalars of all runs in a work folder.
 
     A run that resumes an earlier one takes the place of what the earlier one did after the
     checkpoint; a run that starts anew takes the place of all before it.
@@ -62,8 +61,8 @@ def read_history(work_dir: str | os.PathLike[str]) -> History:
         >>> read_history('no_such_folder').train
         ()
     """
-    train: dict[float, dict[str, Any]] = {}
-    val: dict[float, dict[str, Any]] = {}
+    train: dict[float, dict[str, float]] = {}
+    val: dict[float, dict[str, float]] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         records = list(_read_records(path))
         for merged, new in (
@@ -78,7 +77,7 @@ def read_history(work_dir: str | os.PathLike[str]) -> History:
 
 
 def draw_history(history: History, out_file: str | os.PathLike[str], title: str = '') -> Path:
-    """Draw loss over iterations beside mAP over epochs.
+    """Draws loss over iterations beside mAP over epochs.
 
     Args:
         history: What to draw.
@@ -116,7 +115,7 @@ def draw_history(history: History, out_file: str | os.PathLike[str], title: str 
 
 
 def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Pick mAP and mAP50 of boxes out of CocoMetric's metrics; none if nothing was detected.
+    """Returns mAP and mAP50 of boxes among CocoMetric's metrics; none if nothing was detected.
 
     Example:
         >>> bbox_scores({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_50': 0.7, 'coco/bbox_mAP_s': 0.1})
@@ -131,7 +130,7 @@ def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _read_records(path: Path) -> Iterator[dict[str, Any]]:
+def _read_records(path: Path) -> Iterator[dict[str, float]]:
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)

@@ -37,8 +37,8 @@ def draw_scene(
     image_size: int,
     digit_size: tuple[int, int],
     digits_per_scene: tuple[int, int],
-) -> tuple[NDArray[Any], list[Placed]]:
-    """Draw one scene.
+) -> tuple[np.ndarray, list[Placed]]:
+    """Draws one scene.
 
     Args:
         rng: Source of everything random; the same state gives the same scene.
@@ -72,11 +72,11 @@ def draw_scene(
 
 
 def _lay_out(
-    rng: np.random.Generator, images: NDArray[Any], image_size: int, digit_size: tuple[int, int]
-) -> tuple[list[NDArray[Any]], list[tuple[int, int]]]:
-    """Give every sample a size and a place where it overlaps the others slightly at most."""
+    rng: np.random.Generator, images: np.ndarray, image_size: int, digit_size: tuple[int, int]
+) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+    """Gives every sample a size and a place where it overlaps the others slightly at most."""
     for _ in range(100):
-        masks: list[NDArray[Any]] = []
+        masks: list[np.ndarray] = []
         boxes: list[tuple[int, int, int, int]] = []
         for image in images:
             masks.append(ink_mask(rng, image, int(rng.integers(digit_size[0], digit_size[1] + 1))))
@@ -110,7 +110,7 @@ def _free_place(
 
 
 def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Give the common area of two boxes ``x, y, w, h`` as a part of the smaller one.
+    """Returns the common area of two boxes ``x, y, w, h`` as a part of the smaller one.
 
     Example:
         >>> overlap((0, 0, 10, 10), (5, 5, 5, 20))
@@ -121,8 +121,8 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
     return max(width, 0) * max(height, 0) / min(a[2] * a[3], b[2] * b[3])
 
 
-def ink_mask(rng: np.random.Generator, image: NDArray[Any], size: int) -> NDArray[Any]:
-    """Draw one sample with a little tilt and stretch, cut out exactly around its ink.
+def ink_mask(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
+    """Draws one sample with a little tilt and stretch, cut out exactly around its ink.
 
     Args:
         rng: Source of tilt and stretch.
@@ -160,14 +160,14 @@ def ink_mask(rng: np.random.Generator, image: NDArray[Any], size: int) -> NDArra
     return mask[top:bottom, left:right]
 
 
-def _bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
-    """Give left, top, right, bottom of what is true, right and bottom excluded."""
+def _bounds(ink: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns left, top, right, bottom of what is true, right and bottom excluded."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _background(rng: np.random.Generator, size: int) -> NDArray[Any]:
-    """Draw a texture of two related colours: clouds, stripes, tiles or a gradient, with grain."""
+def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draws a texture of two related colours: clouds, stripes, tiles or a gradient, with grain."""
     kind = _TEXTURES[rng.integers(len(_TEXTURES))]
     blend = kind(rng, size)[..., None]
     first, second = rng.uniform(0, DARKEST_INK, (2, 3))
@@ -183,7 +183,7 @@ def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True)
 
 def _clouds(rng: np.random.Generator, size: int) -> NDArray[Any]:
     octaves = [_noise(rng, size, cells) / cells for cells in (4, 8, 16, 32)]
-    return sum(octaves[1:], octaves[0]) * 2.2
+    return np.sum(octaves, axis=0) * 2.2
 
 
 def _stripes(rng: np.random.Generator, size: int) -> NDArray[Any]:
@@ -206,8 +206,8 @@ def _gradient(rng: np.random.Generator, size: int) -> NDArray[Any]:
 _TEXTURES = (_clouds, _stripes, _tiles, _gradient)
 
 
-def _ink_colour(rng: np.random.Generator, patch: NDArray[Any]) -> NDArray[Any]:
-    """Draw a random colour that stands out from the lighter and the darker parts of a patch."""
+def _ink_colour(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
+    """Draws a random colour that stands out from the lighter and the darker parts of a patch."""
     light = luminance(patch)
     dark, bright = np.percentile(light, 10), np.percentile(light, 90)
     colours = rng.uniform(0, 255, (64, 3))
@@ -217,8 +217,8 @@ def _ink_colour(rng: np.random.Generator, patch: NDArray[Any]) -> NDArray[Any]:
     return colours[enough[0] if len(enough) else contrasts.argmax()]
 
 
-def luminance(colour: NDArray[Any]) -> NDArray[Any]:
-    """Give the WCAG relative luminance (0..1) of sRGB colours (..., 3) in 0..255.
+def luminance(colour: np.ndarray) -> np.ndarray:
+    """Returns the WCAG relative luminance (0..1) of sRGB colours (..., 3) in 0..255.
 
     Example:
         >>> [round(float(luminance(np.array(c))), 3) for c in ([0, 0, 0], [255, 0, 0])]
@@ -229,8 +229,8 @@ def luminance(colour: NDArray[Any]) -> NDArray[Any]:
     return linear @ np.array([0.2126, 0.7152, 0.0722])
 
 
-def contrast(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Give the WCAG contrast ratio (1..21) of two luminances.
+def contrast(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns the WCAG contrast ratio (1..21) of two luminances.
 
     Example:
         >>> round(float(contrast(1.0, 0.0)))

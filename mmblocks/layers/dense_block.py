@@ -19,7 +19,7 @@ from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class DenseLayer(BaseModule):
-    """A 1x1 and a 3x3 convolution over all maps before, each behind its norm and activation.
+    """A 1x1 and a 3x3 convolution over all maps before, each after its norm and activation.
 
     From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
     torchvision's.
@@ -33,7 +33,7 @@ class DenseLayer(BaseModule):
             for backward, but compute them again.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind both norms.
+        act_cfg: Activation after both norms.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -174,5 +174,5 @@ class DenseTransition(BaseModule):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Runs the parts in order."""
+        """Runs norm, activation, convolution and pooling."""
         return self.pool(self.conv(self.act(self.norm(x))))

@@ -27,7 +27,7 @@ class DepthwiseSeparableConv(BaseModule):
         stride: Stride of the depthwise convolution.
         dilation: Dilation of the depthwise convolution.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation layers.
         init_cfg: MMEngine's initialisation config.
 

@@ -35,7 +35,7 @@ class EdgeResidual(BaseModule):
             squeeze-and-excitation.
         with_residual: Whether there may be a shortcut.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation of the first convolution; None for none.
         drop_path_rate: Share of the samples that skip the block in training, 0 to 1.
         init_cfg: MMEngine's initialisation config.

@@ -27,10 +27,10 @@ class FireModule(BaseModule):
         in_channels: Input channels.
         squeeze_channels: Channels between.
         expand1x1_channels: Output channels of the 1x1 convolution.
-        expand3x3_channels: Output channels of the 3x3 convolution, which stand behind the others.
+        expand3x3_channels: Output channels of the 3x3 convolution, which come after the others.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm behind every convolution; None for none, as published.
-        act_cfg: Activation behind every convolution.
+        norm_cfg: Norm after every convolution; None for none, as published.
+        act_cfg: Activation after every convolution.
         init_cfg: MMEngine's initialisation config.
 
     Shape:

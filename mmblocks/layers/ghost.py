@@ -34,8 +34,8 @@ class GhostModule(BaseModule):
         dw_size: Kernel of the cheap depthwise convolution, in pixels.
         stride: Stride of the primary convolution.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation behind both parts; None for a linear module.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
+        act_cfg: Activation after both parts; None for a linear module.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -71,7 +71,7 @@ class GhostModule(BaseModule):
         self.cheap_operation = _conv_norm_act(primary, cheap, dw_size, 1, primary, **layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the primary maps and behind them the cheap ones."""
+        """Returns the primary maps, then the cheap ones."""
         primary = self.primary_conv(x)
         out = torch.cat([primary, self.cheap_operation(primary)], dim=1)
         return out[:, : self.out_channels]
@@ -91,7 +91,7 @@ class GhostBottleneck(BaseModule):
         stride: Stride of the block; the depthwise convolution is there only if it is > 1.
         se_ratio: Hidden share of the squeeze-and-excitation's channels; 0 for none.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation of the first ghost module; the second one is linear.
         init_cfg: MMEngine's initialisation config.
 

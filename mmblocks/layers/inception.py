@@ -31,7 +31,7 @@ class Inception(BaseModule):
         pool_proj: Output channels of the branch that pools.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind every convolution; None for none.
+        act_cfg: Activation after every convolution; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -94,7 +94,7 @@ class InceptionAux(BaseModule):
         drop_rate: Share of the hidden values that are zeroed in training, 0 to 1.
         conv_cfg: Convolution layer; None for Conv2d.
         norm_cfg: Norm layer.
-        act_cfg: Activation behind the convolution and the hidden linear layer; None for none.
+        act_cfg: Activation after the convolution and the hidden linear layer; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:

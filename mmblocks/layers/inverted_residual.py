@@ -34,7 +34,7 @@ class InvertedResidual(BaseModule):
         se_cfg: Arguments of SELayer, ``channels`` not needed; None for no
             squeeze-and-excitation.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation of expansion and depthwise convolution; None for none.
         drop_path_rate: Share of the samples that skip the block in training, 0 to 1.
         init_cfg: MMEngine's initialisation config.

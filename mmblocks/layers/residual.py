@@ -27,7 +27,7 @@ class BasicBlock(BaseModule):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch' or 'caffe', which differ in the Bottleneck only.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, after convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         dcn: Deformable convolution in place of the second one: ``type`` and arguments.
         zero_init_residual: Start with the last norm's weight at 0, so with an identity block;
             without norms with the last convolution's.
@@ -142,7 +142,7 @@ class Bottleneck(BaseModule):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch': the 3x3 convolution has the stride; 'caffe': the first 1x1.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, after convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         dcn: Deformable convolution in place of the 3x3 one: ``type`` and arguments. With
             ``fallback_on_stride=True`` one with a stride > 1 stays a plain convolution.
         zero_init_residual: Start with the last norm's weight at 0, so with an identity block;

@@ -29,7 +29,7 @@ class SENetBasicBlock(BaseModule):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch' or 'caffe', which differ in the bottlenecks only.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, after convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation after the norms and the sum.
         width: Not used; the bottlenecks'.
         groups: Not used; the bottlenecks'.
@@ -104,7 +104,7 @@ class SENetBottleneck(BaseModule):
         downsample: Module of the shortcut; None for the identity.
         style: 'pytorch': the 3x3 convolution has the stride; 'caffe': the first 1x1.
         conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, after convolutions with bias.
+        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
         act_cfg: Activation after the norms and the sum.
         width: Output channels of the first convolution; ``planes`` if left out.
         groups: Groups of the 3x3 convolution.

@@ -20,7 +20,7 @@ class ShuffleUnit(BaseModule):
     """Grouped 1x1 convolutions around a shuffle and a depthwise 3x3, beside a shortcut.
 
     From `ShuffleNet <https://arxiv.org/abs/1707.01083>`_. With stride 1 the shortcut is the
-    identity and is added; with stride 2 it is average pooling, and stands in front of the
+    identity and is added; with stride 2 it is average pooling, and comes before the
     convolutions' channels.
 
     Args:
@@ -32,12 +32,12 @@ class ShuffleUnit(BaseModule):
         stride: 1 or 2.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers; None for none.
-        act_cfg: Activation behind the first convolution and at the end of the unit.
+        act_cfg: Activation after the first convolution and at the end of the unit.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
         ValueError: The stride is another one, the channels change without one, or ``groups``
-            does not divide what a convolution takes or gives.
+            does not divide the input or output channels of a convolution.
 
     Shape:
         (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
@@ -113,7 +113,7 @@ class ShuffleUnitV2(BaseModule):
         stride: 1 or 2.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers; None for none.
-        act_cfg: Activation behind the 1x1 convolutions; None for none.
+        act_cfg: Activation after the 1x1 convolutions; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Building the new backbone so that its maps have the strides that the detector wants."""
+"""Building the new backbone with outputs of the strides that the detector needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta, list_backbones
-from mmblocks.engine import UserError
-from mmblocks.utils.errors import did_you_mean, first_line
+from mmblocks.utils.errors import UserError, did_you_mean, first_line
+from mmblocks.utils.text import joined
 from mmblocks.utils.types import ConfigType
 
 # What Python says when a class passes on an option that it also sets.
@@ -51,8 +51,8 @@ def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') 
         raise UserError(f'{name} needs {", ".join(lacking)}: {flag}-options {wanted}')
 
 
-def choose_outputs(cfg: ConfigType, strides: Sequence[int]) -> dict[str, Any] | None:
-    """Returns a backbone's config the ``out_indices`` whose maps have these strides.
+def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:
+    """Returns a backbone's config with the ``out_indices`` whose outputs have these strides.
 
     Where the backbone's default outputs have them, they stay; for any other stride it is the last
     group that has it.
@@ -63,7 +63,7 @@ def choose_outputs(cfg: ConfigType, strides: Sequence[int]) -> dict[str, Any] | 
 
     Returns:
         The config, with ``out_indices`` if they are not the default ones; None if the backbone
-        has no such maps, or if its config has an ``out_indices`` that gives others.
+        has no such outputs, or if its config has an ``out_indices`` for others.
 
     Raises:
         UserError: The backbone refuses its options.
@@ -81,14 +81,14 @@ def choose_outputs(cfg: ConfigType, strides: Sequence[int]) -> dict[str, Any] | 
     return dict(cfg, out_indices=tuple(last[stride] for stride in strides))
 
 
-def explain_misfit(cfg: ConfigType, strides: Sequence[int], skips: int, inlet: str) -> str:
-    """Says why a backbone has not the maps that a detector wants, and what can be done.
+def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, neck_input: str) -> str:
+    """Returns why a backbone lacks the outputs that a detector needs, and what can be done.
 
     Args:
         cfg: The backbone's config.
-        strides: The strides that are wanted.
+        strides: The strides that are needed.
         skips: How many of them the detector does not use.
-        inlet: What wants them.
+        neck_input: The part that needs them, for the message.
     """
     chosen = 'out_indices' in cfg
     backbone = build(_thawed(cfg)) if chosen else _with_every_output(cfg)
@@ -96,8 +96,8 @@ def explain_misfit(cfg: ConfigType, strides: Sequence[int], skips: int, inlet: s
     name = f'{cfg["type"]} with out_indices={cfg["out_indices"]}' if chosen else cfg['type']
     used = f', of which it skips the first {skips}' if skips else ''
     text = (
-        f'{name} has maps of strides {_listed(has)}, but the {inlet} of the base takes '
-        f'{len(strides)} of strides {_listed(strides)}{used}'
+        f'{name} has maps of strides {joined(has)}, but the {neck_input} of the base takes '
+        f'{len(strides)} of strides {joined(strides)}{used}'
     )
     if chosen:
         return f'{text}; leave out_indices out to have them chosen'
@@ -150,7 +150,3 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ', '.join(map(str, values))
