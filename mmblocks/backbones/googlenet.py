@@ -29,23 +29,13 @@ class _Block(NamedTuple):
 
     Attributes:
         name: The end of its name.
-        ch1x1: Output channels of the branch with one convolution.
-        ch3x3red: Channels between the convolutions of the first longer branch.
-        ch3x3: Output channels of the first longer branch.
-        ch5x5red: Channels between the convolutions of the second longer branch.
-        ch5x5: Output channels of the second longer branch.
-        pool_proj: Output channels of the branch that pools.
+        widths: Channels of its convolutions, in the order of Inception's arguments.
         pool_size: Kernel of the pooling of stride 2 in front of it, in pixels; 0 for none.
         auxiliary: Name of the auxiliary classifier on it; empty for none.
     """
 
     name: str
-    ch1x1: int
-    ch3x3red: int
-    ch3x3: int
-    ch5x5red: int
-    ch5x5: int
-    pool_proj: int
+    widths: tuple[int, int, int, int, int, int]
     pool_size: int = 0
     auxiliary: str = ''
 
@@ -102,15 +92,15 @@ class GoogLeNet(BaseBackbone):
     )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
-        _Block('3a', 64, 96, 128, 16, 32, 32, pool_size=3),
-        _Block('3b', 128, 128, 192, 32, 96, 64),
-        _Block('4a', 192, 96, 208, 16, 48, 64, pool_size=3, auxiliary='aux1'),
-        _Block('4b', 160, 112, 224, 24, 64, 64),
-        _Block('4c', 128, 128, 256, 24, 64, 64),
-        _Block('4d', 112, 144, 288, 32, 64, 64, auxiliary='aux2'),
-        _Block('4e', 256, 160, 320, 32, 128, 128),
-        _Block('5a', 256, 160, 320, 32, 128, 128, pool_size=2),
-        _Block('5b', 384, 192, 384, 48, 128, 128),
+        _Block('3a', (64, 96, 128, 16, 32, 32), pool_size=3),
+        _Block('3b', (128, 128, 192, 32, 96, 64)),
+        _Block('4a', (192, 96, 208, 16, 48, 64), pool_size=3, auxiliary='aux1'),
+        _Block('4b', (160, 112, 224, 24, 64, 64)),
+        _Block('4c', (128, 128, 256, 24, 64, 64)),
+        _Block('4d', (112, 144, 288, 32, 64, 64), auxiliary='aux2'),
+        _Block('4e', (256, 160, 320, 32, 128, 128)),
+        _Block('5a', (256, 160, 320, 32, 128, 128), pool_size=2),
+        _Block('5b', (384, 192, 384, 48, 128, 128)),
     )
 
     def __init__(
@@ -131,11 +121,8 @@ class GoogLeNet(BaseBackbone):
         super().__init__(out_indices, **kwargs)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, layers)
-        self.add_groups(
-            groups,
-            5,
-            optional_classifier(num_classes, pooled_linear, name='fc', drop_rate=drop_rate),
-        )
+        classifier = optional_classifier(num_classes, pooled_linear, name='fc', drop_rate=drop_rate)
+        self.add_groups(groups, 5, classifier)
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
@@ -168,8 +155,7 @@ class GoogLeNet(BaseBackbone):
             if block.pool_size:
                 stride, num_pools = stride * 2, num_pools + 1
                 modules[f'maxpool{num_pools}'] = _pool(block.pool_size)
-            widths = block[1:7]
-            inception = Inception(channels, *widths, **layers)
+            inception = Inception(channels, *block.widths, **layers)
             modules[f'inception{block.name}'] = inception
             channels = inception.out_channels
             yield Group(modules, channels, stride, is_output)

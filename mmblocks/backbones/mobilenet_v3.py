@@ -39,10 +39,7 @@ Stages = tuple[tuple[_Block, ...], ...]
 # The papers' tables 1 and 2, cut where the number of channels changes.
 _LARGE: Stages = (
     (_Block(3, 1, 16, False, 'ReLU', 1),),
-    (
-        _Block(3, 4, 24, False, 'ReLU', 2),
-        _Block(3, 3, 24, False, 'ReLU', 1),
-    ),
+    (_Block(3, 4, 24, False, 'ReLU', 2), _Block(3, 3, 24, False, 'ReLU', 1)),
     (
         _Block(5, 3, 40, True, 'ReLU', 2),
         _Block(5, 3, 40, True, 'ReLU', 1),
@@ -54,10 +51,7 @@ _LARGE: Stages = (
         _Block(3, 2.3, 80, False, 'HSwish', 1),
         _Block(3, 2.3, 80, False, 'HSwish', 1),
     ),
-    (
-        _Block(3, 6, 112, True, 'HSwish', 1),
-        _Block(3, 6, 112, True, 'HSwish', 1),
-    ),
+    (_Block(3, 6, 112, True, 'HSwish', 1), _Block(3, 6, 112, True, 'HSwish', 1)),
     (
         _Block(5, 6, 160, True, 'HSwish', 2),
         _Block(5, 6, 160, True, 'HSwish', 1),
@@ -66,19 +60,13 @@ _LARGE: Stages = (
 )
 _SMALL: Stages = (
     (_Block(3, 1, 16, True, 'ReLU', 2),),
-    (
-        _Block(3, 4.5, 24, False, 'ReLU', 2),
-        _Block(3, 3.67, 24, False, 'ReLU', 1),
-    ),
+    (_Block(3, 4.5, 24, False, 'ReLU', 2), _Block(3, 3.67, 24, False, 'ReLU', 1)),
     (
         _Block(5, 4, 40, True, 'HSwish', 2),
         _Block(5, 6, 40, True, 'HSwish', 1),
         _Block(5, 6, 40, True, 'HSwish', 1),
     ),
-    (
-        _Block(5, 3, 48, True, 'HSwish', 1),
-        _Block(5, 3, 48, True, 'HSwish', 1),
-    ),
+    (_Block(5, 3, 48, True, 'HSwish', 1), _Block(5, 3, 48, True, 'HSwish', 1)),
     (
         _Block(5, 6, 96, True, 'HSwish', 2),
         _Block(5, 6, 96, True, 'HSwish', 1),
