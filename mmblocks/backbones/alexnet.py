@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,18 +10,19 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
 from mmblocks.backbones.plain import (
-    PLAIN_INIT_CFG,
     Conv,
     Layer,
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -30,31 +30,19 @@ class AlexNet(BaseBackbone):
     """AlexNet in the form of `One weird trick <https://arxiv.org/abs/1404.5997>`_.
 
     Keys and layers are torchvision's, and mmpretrain's are the same: weights of both load as they
-    are; a net without classifier leaves those of the classifier out. Four groups: the first
-    convolution (stride 4), the second behind its pooling (8), the other three behind theirs (16)
-    and the last pooling (32). The poolings and the first convolution do not pad to the full size,
-    so maps fall one or two pixels short of the image's size over the stride.
+    are. Four groups: the first convolution (stride 4), the second behind its pooling (8), the other
+    three behind theirs (16) and the last pooling (32). The poolings and the first convolution do
+    not pad to the full size, so maps fall one or two pixels short of the image's size over the
+    stride.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        num_classes: Classes of the classifier; -1 for none.
-        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier
-            none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
+        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier none.
         norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
             numbers in the keys are others, so published weights do not fit.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming.
-        in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -62,6 +50,7 @@ class AlexNet(BaseBackbone):
         [(1, 64, 55, 55), (1, 192, 27, 27), (1, 256, 13, 13), (1, 256, 6, 6)]
     """
 
+    variants = (Variant('AlexNet', {}, ('torchvision', 'mmpretrain')),)
     default_init_cfg = PLAIN_INIT_CFG
     stages: ClassVar[tuple[tuple[Layer, ...], ...]] = (
         (Conv(64, 11, stride=4, padding=2),),
@@ -75,16 +64,16 @@ class AlexNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(AlexNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
@@ -92,10 +81,10 @@ class AlexNet(BaseBackbone):
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

@@ -21,16 +21,16 @@ from mmblocks.utils.types import ConfigType, MultiConfig
 
 @MODELS.register_module()
 class AKConv(BaseModule):
-    """Convolution over any number of sampling points, moved by offsets that the map itself gives.
+    """Convolution over any number of sampling points, moved by offsets computed from the map.
 
     From `AKConv <https://arxiv.org/abs/2311.11587>`_. The points start out as rows of
     ``round(sqrt(num_points))`` neighbours, the last row cut short, with the output pixel's own
-    place at the upper left. A 3x3 convolution that starts at zero gives each point of each output
-    pixel an offset in pixels; the map is read there bilinearly, and beyond its border it goes on
-    as its outermost pixels. The paper's layer has a norm and an activation behind:
+    place at the upper left. A 3x3 convolution that starts at zero computes an offset in pixels for
+    each point of each output pixel; the map is read there bilinearly, beyond its border as its
+    outermost pixels. The paper's layer ends in a norm and an activation:
     ``norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU')``. Without them, as is the default, it
     takes the place of a bare convolution: ``conv_cfg=dict(type='mmblocks.AKConv', num_points=5)``
-    in any net, which hands over ``kernel_size``, ``padding``, ``dilation`` and ``groups`` too.
+    in any net, which passes ``kernel_size``, ``padding``, ``dilation`` and ``groups`` too.
 
     Keys are the published code's: ``p_conv`` (rows of all points, then columns), ``conv.0`` with
     a kernel of ``num_points`` x 1, and ``conv.1`` for the norm.
@@ -57,8 +57,8 @@ class AKConv(BaseModule):
 
     Raises:
         ValueError: ``num_points`` or ``stride`` is no whole number of 1 or more, ``dilation`` is
-            not 1, ``groups`` does not divide the channels, or the convolution to replace gives
-            maps of another size.
+            not 1, ``groups`` does not divide the channels, or the output of the convolution to
+            replace has another size.
 
     Example:
         >>> AKConv(16, 24, num_points=5, stride=2)(torch.rand(1, 16, 9, 8)).shape
@@ -157,7 +157,7 @@ class AKConv(BaseModule):
 
 
 class _OffsetConv(nn.Module):
-    """3x3 convolution that starts at zero; no Conv2d, lest an ``init_cfg`` draws its weights."""
+    """3x3 convolution that starts at zero; no Conv2d, so that no ``init_cfg`` draws its weights."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int]) -> None:
         super().__init__()

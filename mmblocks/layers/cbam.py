@@ -1,4 +1,4 @@
-"""CBAM: channels weighted, then places."""
+"""CBAM: channel attention, then spatial attention."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mmblocks.utils.types import ConfigType, MultiConfig
 
 @MODELS.register_module()
 class CBAM(BaseModule):
-    """Weights for the channels from pooled places, then weights for the places from the channels.
+    """Channel attention from the pooled map, then spatial attention from the pooled channels.
 
     From `CBAM <https://arxiv.org/abs/1807.06521>`_; keys are those of timm's CbamModule. As a
     plugin: ``plugins=[dict(cfg=dict(type='mmblocks.CBAM'), position='after_conv2')]``.
 
     Args:
         in_channels: Channels of the map.
-        squeeze_channels: Channels of the channel weights' hidden layer; ``in_channels / ratio``,
+        squeeze_channels: Channels of the channel attention's hidden layer; ``in_channels / ratio``,
             rounded, if left out.
         ratio: Channels per hidden channel.
-        kernel_size: Kernel of the place weights' convolution in pixels, an odd number.
-        bias: Whether the hidden layer and the one behind it have a bias.
-        norm_cfg: Norm of the place weights, a map of one channel; None for none.
+        kernel_size: Kernel of the spatial attention's convolution in pixels, an odd number.
+        bias: Whether the hidden layer and the one after it have a bias.
+        norm_cfg: Norm of the spatial attention, a map of one channel; None for none.
         act_cfg: Activation of the hidden layer.
-        gate_cfg: Function to weights, mostly a sigmoid.
+        gate_cfg: Activation that makes the weights, mostly a sigmoid.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -60,15 +60,15 @@ class CBAM(BaseModule):
         super().__init__(init_cfg)
         if squeeze_channels is None:
             squeeze_channels = make_divisible(in_channels / ratio, 1, min_ratio=0)
-        self.channel = _ChannelWeights(in_channels, squeeze_channels, bias, act_cfg, gate_cfg)
-        self.spatial = _PlaceWeights(kernel_size, norm_cfg, gate_cfg)
+        self.channel = _ChannelAttention(in_channels, squeeze_channels, bias, act_cfg, gate_cfg)
+        self.spatial = _SpatialAttention(kernel_size, norm_cfg, gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weighs the channels of ``x``, then its places."""
+        """Weighs the channels of ``x``, then its pixels."""
         return self.spatial(self.channel(x))
 
 
-class _ChannelWeights(BaseModule):
+class _ChannelAttention(BaseModule):
     """One perceptron for the means and the maxima of the channels, added up."""
 
     def __init__(
@@ -91,7 +91,7 @@ class _ChannelWeights(BaseModule):
         return x * self.gate(mean + peak)
 
 
-class _PlaceWeights(BaseModule):
+class _SpatialAttention(BaseModule):
     """A convolution of the means and the maxima over the channels."""
 
     def __init__(self, kernel_size: int, norm_cfg: ConfigType | None, gate_cfg: ConfigType) -> None:

@@ -16,7 +16,7 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     From `ShuffleNet <https://arxiv.org/abs/1707.01083>`_. The order is fixed; nothing is random.
 
     Args:
-        x: A map, (N, C, ...), with at least one dimension behind the channels.
+        x: A map, (N, C, ...), with at least one dimension after the channels.
         groups: Number of groups, a divisor of C.
 
     Returns:

@@ -20,12 +20,12 @@ def build_conv(
 
     Args:
         conv_cfg: The config; None for Conv2d.
-        *args: What the layer is built with.
-        argument: What holds the config.
-        **kwargs: The same.
+        *args: Arguments of the layer.
+        argument: Name of the config's argument, for the error message.
+        **kwargs: Keyword arguments of the layer.
 
     Returns:
-        The layer; of one that wants offsets, the form that finds them itself.
+        The layer; of a deformable convolution, the form that computes its own offsets.
 
     Raises:
         ValueError: The layer cannot be built.

@@ -1,4 +1,4 @@
-"""mmcv's ConvModule, made to heed a net's initialisation config."""
+"""mmcv's ConvModule, which leaves weights to the net's initialisation config."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mmblocks.utils.lookup import find_layer
 class ConvModule(cnn.ConvModule):
     """Convolution, norm and activation: mmcv's, whose arguments and keys it has.
 
-    mmcv's draws its weights again after the ``init_cfg`` of the net around it was applied, so
-    that the config has no effect; this one leaves them.
+    mmcv's draws its weights again after the ``init_cfg`` of the net was applied, so that the
+    config has no effect; this one leaves them.
 
     Args:
         in_channels: Input channels.
@@ -41,7 +41,7 @@ class ConvModule(cnn.ConvModule):
         try:
             super().__init__(in_channels, out_channels, *args, **kwargs)
         except Exception as error:
-            # Norms and activations were tried before, by whoever has them as arguments.
+            # Norms and activations were checked before, with the arguments of the block.
             if cfg is None:
                 raise
             raise ValueError(

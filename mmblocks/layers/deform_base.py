@@ -6,7 +6,7 @@ import functools
 import math
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from mmengine.utils import to_2tuple
@@ -14,30 +14,30 @@ from torch import Tensor, nn
 
 from mmblocks.ops.deform_conv import deform_conv
 from mmblocks.ops.finder import runs_compiled_ops
-from mmblocks.utils.checks import AUTO_FLAG, check
+from mmblocks.utils.checks import AUTO_FLAG, PADDING, PAIR, check_arguments
 from mmblocks.utils.tracing import is_tracing
 
 BACKENDS = ('auto', 'mmcv', 'torch')
 
 
 class DeformConvBase(nn.Module):
-    """Checks, parameters and plain PyTorch's way of a deformable convolution.
+    """Arguments, parameters and the PyTorch form of a deformable convolution.
 
     Args:
         in_channels: Input channels.
         out_channels: Output channels.
-        kernel_size: Taps of the kernel, one number or (rows, columns).
+        kernel_size: Kernel in pixels, one number or (height, width).
         stride: Step of the kernel in pixels, one number or (vertical, horizontal).
         padding: Zeros around the map in pixels, likewise.
-        dilation: Distance of taps in pixels, likewise.
+        dilation: Distance of the kernel's points in pixels, likewise.
         groups: Groups of channels that are convolved apart.
         deform_groups: Groups of input channels that have their own offsets.
         bias: Whether there is a bias.
         backend: 'auto', 'mmcv' or 'torch'.
     """
 
-    # Maps per tap that the layer's own ``conv_offset`` makes; 0 if it has none.
-    own_maps: ClassVar[int] = 0
+    # Channels per kernel point of the layer's own ``conv_offset``; 0 if it has none.
+    offset_channels: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -52,15 +52,24 @@ class DeformConvBase(nn.Module):
         bias: bool | str,
         backend: str,
     ) -> None:
+        check_arguments(
+            DeformConvBase,
+            locals(),
+            kernel_size=PAIR,
+            stride=PAIR,
+            padding=PADDING,
+            dilation=PAIR,
+            bias=AUTO_FLAG,
+        )
         super().__init__()
-        self.in_channels = check_int('in_channels', in_channels, 1)
-        self.out_channels = check_int('out_channels', out_channels, 1)
-        self.kernel_size = _check_pair('kernel_size', kernel_size, 1)
-        self.stride = _check_pair('stride', stride, 1)
-        self.padding = _check_pair('padding', padding, 0)
-        self.dilation = _check_pair('dilation', dilation, 1)
-        self.groups = check_int('groups', groups, 1)
-        self.deform_groups = check_int('deform_groups', deform_groups, 1)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = tuple(to_2tuple(kernel_size))
+        self.stride = tuple(to_2tuple(stride))
+        self.padding = tuple(to_2tuple(padding))
+        self.dilation = tuple(to_2tuple(dilation))
+        self.groups = groups
+        self.deform_groups = deform_groups
         for name, divisor in (
             ('in_channels', 'groups'),
             ('in_channels', 'deform_groups'),
@@ -76,18 +85,17 @@ class DeformConvBase(nn.Module):
         if backend == 'mmcv':
             compiled_ops()
         self.backend = backend
-        self.taps = math.prod(self.kernel_size)
+        self.num_points = math.prod(self.kernel_size)
         # ConvModule asks a convolution for these.
         self.transposed = False
         self.output_padding = (0,)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        check('bias', bias, AUTO_FLAG)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        if self.own_maps:
+        if self.offset_channels:
             self.conv_offset = nn.Conv2d(
                 in_channels,
-                deform_groups * self.own_maps * self.taps,
+                deform_groups * self.offset_channels * self.num_points,
                 self.kernel_size,
                 stride=self.stride,
                 padding=self.padding,
@@ -96,11 +104,11 @@ class DeformConvBase(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draws the weights as mmcv does; own offsets start at 0 and own masks at one half."""
+        """Initialises as mmcv does; the layer's own offsets start at 0, its masks at one half."""
         self._draw_weight()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-        if self.own_maps:
+        if self.offset_channels:
             for parameter in self.conv_offset.parameters():
                 nn.init.zeros_(parameter)
 
@@ -108,7 +116,7 @@ class DeformConvBase(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """The arguments, as nn.Conv2d shows them."""
+        """Returns the arguments, as nn.Conv2d shows them."""
         names = ('stride', 'padding', 'dilation', 'groups', 'deform_groups', 'backend')
         shown = ', '.join(f'{name}={getattr(self, name)!r}' for name in names)
         return (
@@ -130,8 +138,8 @@ class DeformConvBase(nn.Module):
                 f'x has shape {tuple(x.shape)}: too small for a kernel of {self.kernel_size} with '
                 f'padding={self.padding} and dilation={self.dilation}'
             )
-        for name, per_tap in (('offset', 2), ('mask', 1)):
-            expected = (x.shape[0], per_tap * self.deform_groups * self.taps, rows, columns)
+        for name, per_point in (('offset', 2), ('mask', 1)):
+            expected = (x.shape[0], per_point * self.deform_groups * self.num_points, rows, columns)
             if name in maps and tuple(maps[name].shape) != expected:
                 raise ValueError(
                     f'{name} has shape {tuple(maps[name].shape)}: must be {expected} for x of '
@@ -191,21 +199,3 @@ def _has_cuda_ops() -> bool:
         return compiled_ops().get_compiling_cuda_version() != 'not available'
     except ImportError:
         return False
-
-
-def check_int(name: str, value: int, least: int) -> int:
-    """Returns an argument back, or says by its name what is wrong with it."""
-    if not _is_int(value, least):
-        raise ValueError(f'{name}={value!r}: must be an int of at least {least}')
-    return value
-
-
-def _check_pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
-    pair = to_2tuple(value)
-    if len(pair) != 2 or not all(_is_int(n, least) for n in pair):
-        raise ValueError(f'{name}={value!r}: must be one or two ints of at least {least}')
-    return tuple(pair)
-
-
-def _is_int(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -7,12 +7,13 @@ import math
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.layers.deform_base import DeformConvBase, check_int, compiled_ops
+from mmblocks.layers.deform_base import DeformConvBase, compiled_ops
+from mmblocks.utils.checks import COUNT, check
 
 
 @MODELS.register_module()
 class DeformConv2d(DeformConvBase):
-    """Convolution whose taps are displaced by offsets that are given, one per output pixel.
+    """Convolution whose kernel points are displaced by given offsets.
 
     From `Deformable ConvNets <https://arxiv.org/abs/1703.06211>`_; arguments and keys are those
     of mmcv's ``DeformConv2d``, results too, and any device, dtype and batch size will do.
@@ -20,21 +21,21 @@ class DeformConv2d(DeformConvBase):
     Args:
         in_channels: Input channels.
         out_channels: Output channels.
-        kernel_size: Taps of the kernel, one number or (rows, columns).
+        kernel_size: Kernel in pixels, one number or (height, width).
         stride: Step of the kernel in pixels, one number or (vertical, horizontal).
         padding: Zeros around the map in pixels, likewise.
-        dilation: Distance of taps in pixels, likewise.
+        dilation: Distance of the kernel's points in pixels, likewise.
         groups: Groups of channels that are convolved apart.
         deform_groups: Groups of input channels that have their own offsets.
         bias: Whether there is a bias, which mmcv's has not.
-        im2col_step: Images that mmcv's op takes at a time, at most; no other backend uses it.
-        backend: 'torch' for plain PyTorch, 'mmcv' for its compiled op; 'auto' takes mmcv's on
+        im2col_step: Images that mmcv's op processes at a time, at most; no other backend uses it.
+        backend: 'torch' for plain PyTorch, 'mmcv' for its compiled op; 'auto' uses mmcv's on
             CUDA, where it is there and can do the job, and plain PyTorch elsewhere.
 
     Shape:
-        (N, in_channels, H, W) and (N, deform_groups * 2 * taps, H', W') to
+        (N, in_channels, H, W) and (N, deform_groups * 2 * points, H', W') to
         (N, out_channels, H', W'), with H' and W' those of a plain convolution. Offsets are in
-        pixels, (y, x) tap by tap, row by row.
+        pixels, (y, x) point by point, row by row.
 
     Raises:
         ValueError: An argument or the shape of an input does not fit.
@@ -49,8 +50,8 @@ class DeformConv2d(DeformConvBase):
 
     @classmethod
     def as_conv(cls) -> type[DeformConv2d]:
-        """Returns the form that takes a map alone, which is what a config means in a net."""
-        return cls if cls.own_maps else DeformConv2dPack
+        """Returns the layer that computes its own offsets, which is what a config means."""
+        return cls if cls.offset_channels else DeformConv2dPack
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class DeformConv2d(DeformConvBase):
         im2col_step: int = 32,
         backend: str = 'auto',
     ) -> None:
+        check('im2col_step', im2col_step, COUNT)
         super().__init__(
             in_channels,
             out_channels,
@@ -78,13 +80,13 @@ class DeformConv2d(DeformConvBase):
             bias,
             backend,
         )
-        self.im2col_step = check_int('im2col_step', im2col_step, 1)
+        self.im2col_step = im2col_step
 
     def _draw_weight(self) -> None:
         nn.init.kaiming_uniform_(self.weight, nonlinearity='relu')
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
-        """Convolves ``x`` with displaced taps."""
+        """Convolves ``x`` with displaced kernel points."""
         self._check_inputs(x, offset=offset)
         return self._run(x, offset)
 
@@ -110,7 +112,7 @@ class DeformConv2d(DeformConvBase):
 
 @MODELS.register_module()
 class ModulatedDeformConv2d(DeformConvBase):
-    """Convolution whose taps are displaced by given offsets and weighed by a given mask.
+    """Convolution whose kernel points are displaced by given offsets and weighed by a given mask.
 
     From `Deformable ConvNets v2 <https://arxiv.org/abs/1811.11168>`_; arguments and keys are those
     of mmcv's ``ModulatedDeformConv2d``, results too, and any device, dtype and batch size will do.
@@ -118,20 +120,20 @@ class ModulatedDeformConv2d(DeformConvBase):
     Args:
         in_channels: Input channels.
         out_channels: Output channels.
-        kernel_size: Taps of the kernel, one number or (rows, columns).
+        kernel_size: Kernel in pixels, one number or (height, width).
         stride: Step of the kernel in pixels, one number or (vertical, horizontal).
         padding: Zeros around the map in pixels, likewise.
-        dilation: Distance of taps in pixels, likewise.
+        dilation: Distance of the kernel's points in pixels, likewise.
         groups: Groups of channels that are convolved apart.
         deform_groups: Groups of input channels that have their own offsets and masks.
         bias: Whether there is a bias.
-        backend: 'torch' for plain PyTorch, 'mmcv' for its compiled op; 'auto' takes mmcv's on
+        backend: 'torch' for plain PyTorch, 'mmcv' for its compiled op; 'auto' uses mmcv's on
             CUDA, where it is there and can do the job, and plain PyTorch elsewhere.
 
     Shape:
-        (N, in_channels, H, W), (N, deform_groups * 2 * taps, H', W') and
-        (N, deform_groups * taps, H', W') to (N, out_channels, H', W'), with H' and W' those of a
-        plain convolution. Offsets are in pixels, (y, x) tap by tap, row by row.
+        (N, in_channels, H, W), (N, deform_groups * 2 * points, H', W') and
+        (N, deform_groups * points, H', W') to (N, out_channels, H', W'), with H' and W' those of a
+        plain convolution. Offsets are in pixels, (y, x) point by point, row by row.
 
     Raises:
         ValueError: An argument or the shape of an input does not fit.
@@ -146,8 +148,8 @@ class ModulatedDeformConv2d(DeformConvBase):
 
     @classmethod
     def as_conv(cls) -> type[ModulatedDeformConv2d]:
-        """Returns the form that takes a map alone, which is what a config means in a net."""
-        return cls if cls.own_maps else ModulatedDeformConv2dPack
+        """Returns the layer that computes its own offsets, which is what a config means."""
+        return cls if cls.offset_channels else ModulatedDeformConv2dPack
 
     def __init__(
         self,
@@ -176,11 +178,11 @@ class ModulatedDeformConv2d(DeformConvBase):
         )
 
     def _draw_weight(self) -> None:
-        bound = 1 / math.sqrt(self.in_channels * self.taps)
+        bound = 1 / math.sqrt(self.in_channels * self.num_points)
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-        """Convolves ``x`` with displaced and weighed taps."""
+        """Convolves ``x`` with displaced and weighed kernel points."""
         self._check_inputs(x, offset=offset, mask=mask)
         return self._run(x, offset, mask)
 
@@ -203,9 +205,9 @@ class ModulatedDeformConv2d(DeformConvBase):
 
 @MODELS.register_module()
 class DeformConv2dPack(DeformConv2d):
-    """:class:`DeformConv2d` that makes its own offsets, in place of mmcv's ``DCN``.
+    """:class:`DeformConv2d` that computes its own offsets, in place of mmcv's ``DCN``.
 
-    ``conv_offset``, a convolution with the same kernel, makes them; it starts at zero, so with a
+    ``conv_offset``, a convolution with the same kernel, computes them; it starts at zero, so with a
     plain convolution. Arguments are those of :class:`DeformConv2d`; keys are mmcv's.
 
     Shape:
@@ -221,19 +223,19 @@ class DeformConv2dPack(DeformConv2d):
         torch.Size([1, 4, 5, 6])
     """
 
-    own_maps = 2
+    offset_channels = 2
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Finds the offsets and convolves with them."""
+        """Computes the offsets and convolves with them."""
         return self._run(x, self.conv_offset(x))
 
 
 @MODELS.register_module()
 class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
-    """:class:`ModulatedDeformConv2d` that makes its own offsets and mask, for mmcv's ``DCNv2``.
+    """:class:`ModulatedDeformConv2d` that computes its own offsets and mask, for mmcv's ``DCNv2``.
 
-    ``conv_offset``, a convolution with the same kernel, makes them; it starts at zero, so with
-    half of what a plain convolution gives. Arguments are those of :class:`ModulatedDeformConv2d`;
+    ``conv_offset``, a convolution with the same kernel, computes them; it starts at zero, so with
+    half of a plain convolution's output. Arguments are those of :class:`ModulatedDeformConv2d`;
     keys are mmcv's. In an mmdet config:
     ``dcn=dict(type='mmblocks.ModulatedDeformConv2dPack', deform_groups=1)``.
 
@@ -250,11 +252,11 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
         torch.Size([1, 4, 5, 6])
     """
 
-    own_maps = 3
+    offset_channels = 3
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Finds the offsets and the mask and convolves with them."""
+        """Computes offsets and mask and convolves with them."""
         maps = self.conv_offset(x)
-        taps = self.deform_groups * self.taps
-        offset, mask = maps.split([2 * taps, taps], dim=1)
+        points = self.deform_groups * self.num_points
+        offset, mask = maps.split([2 * points, points], dim=1)
         return self._run(x, offset, mask.sigmoid())

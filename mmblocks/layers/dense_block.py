@@ -15,10 +15,11 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checkpoint import checkpoint_call
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class DenseLayer(BaseModule):
-    """A 1x1 and a 3x3 convolution over all maps before, each behind its norm and activation.
+    """A 1x1 and a 3x3 convolution over all maps before, each after its norm and activation.
 
     From `Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_. Keys are
     torchvision's.
@@ -32,7 +33,7 @@ class DenseLayer(BaseModule):
             for backward, but compute them again.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind both norms.
+        act_cfg: Activation after both norms.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -53,10 +54,10 @@ class DenseLayer(BaseModule):
         bn_size: int = 4,
         drop_rate: float = 0.0,
         memory_efficient: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(DenseLayer, locals())
         super().__init__(init_cfg)
@@ -115,7 +116,7 @@ class DenseBlock(BaseModule):
         num_layers: int,
         in_channels: int,
         growth_rate: int,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         **layer_options: Any,
     ) -> None:
         check_arguments(DenseBlock, locals())
@@ -160,10 +161,10 @@ class DenseTransition(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(DenseTransition, locals())
         super().__init__(init_cfg)
@@ -173,5 +174,5 @@ class DenseTransition(BaseModule):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Runs the parts in order."""
+        """Runs norm, activation, convolution and pooling."""
         return self.pool(self.conv(self.act(self.norm(x))))

@@ -22,12 +22,12 @@ class ECA(BaseModule):
 
     Args:
         in_channels: Channels of the map.
-        kernel_size: Neighbouring channels that decide about one, an odd number. If left out,
-            ``(log2(in_channels) + beta) / gamma``, cut to a whole number and if even one more,
-            but 3 at least: 3 up to 127 channels, 5 up to 2047, with the default numbers.
+        kernel_size: Neighbouring channels from which the weight of one is computed, an odd
+            number. If left out, ``(log2(in_channels) + beta) / gamma``, rounded down and if even
+            one more, but 3 at least: with the defaults 3 up to 127 channels, 5 up to 2047.
         gamma: See ``kernel_size``.
         beta: See ``kernel_size``.
-        gate_cfg: Function to weights, mostly a sigmoid.
+        gate_cfg: Activation that makes the weights, mostly a sigmoid.
         init_cfg: MMEngine's initialisation config.
 
     Shape:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import COUNT, check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class Inception(BaseModule):
@@ -30,7 +31,7 @@ class Inception(BaseModule):
         pool_proj: Output channels of the branch that pools.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers.
-        act_cfg: Activation behind every convolution; None for none.
+        act_cfg: Activation after every convolution; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -52,10 +53,10 @@ class Inception(BaseModule):
         ch5x5red: int,
         ch5x5: int,
         pool_proj: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(Inception, locals())
         super().__init__(init_cfg)
@@ -93,7 +94,7 @@ class InceptionAux(BaseModule):
         drop_rate: Share of the hidden values that are zeroed in training, 0 to 1.
         conv_cfg: Convolution layer; None for Conv2d.
         norm_cfg: Norm layer.
-        act_cfg: Activation behind the convolution and the hidden linear layer; None for none.
+        act_cfg: Activation after the convolution and the hidden linear layer; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -114,10 +115,10 @@ class InceptionAux(BaseModule):
         in_channels: int,
         num_classes: int,
         drop_rate: float = 0.7,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(InceptionAux, locals(), num_classes=COUNT)
         super().__init__(init_cfg)

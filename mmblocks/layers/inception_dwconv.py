@@ -17,7 +17,7 @@ class InceptionDWConv2d(BaseModule):
     """A large depthwise kernel, taken apart: a square, a wide and a high one, and the identity.
 
     From `InceptionNeXt <https://arxiv.org/abs/2303.16900>`_; keys are timm's. Each kernel has its
-    own share of the channels, in this order behind those that stay as they are.
+    own share of the channels, in this order after those that stay as they are.
 
     Args:
         in_channels: Channels of input and output.

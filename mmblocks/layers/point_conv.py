@@ -69,7 +69,7 @@ def _by_rows(
     batch, channels, height, width = x.shape
     row = rows.permute(0, 2, 3, 1).clamp(0, height - 1)
     column = columns.permute(0, 2, 3, 1).clamp(0, width - 1)
-    # The second clamp is for places that are not numbers: their weights make the output so.
+    # The second clamp is for places that are NaN: their weights make the output NaN.
     top = row.detach().int().clamp(0, height - 1)
     left = column.detach().int().clamp(0, width - 1)
     down, right = row - top, column - left

@@ -11,21 +11,21 @@ from mmblocks.utils.checks import PADDING, PAIR, check_arguments
 
 @MODELS.register_module()
 class Conv2dSamePadding(nn.Conv2d):
-    """A 2D convolution with TensorFlow's padding 'same': as much as the image's size needs.
+    """A 2D convolution with TensorFlow's padding 'same': as much as the size of the map needs.
 
     With a stride, the sum of the padding on two opposite sides depends on the size, and the odd
     pixel goes to the bottom and the right; ``padding`` in other convolutions is the same on both
     sides. Numbers and arguments are those of mmcv's ``Conv2dAdaptivePadding``, but a graph that
-    ``torch.export`` makes of it also takes images of other sizes.
+    ``torch.export`` makes of it also runs on images of other sizes.
 
     Args:
         in_channels: Input channels.
         out_channels: Output channels.
         kernel_size: Kernel in pixels, one int or (height, width).
         stride: Stride in pixels.
-        padding: Not used, since the size decides; every builder of layers gives one.
+        padding: Not used, since the size decides; all that build layers pass one.
         dilation: Distance between the kernel's values in pixels.
-        groups: Groups of channels that see nothing of each other.
+        groups: Groups of channels that are convolved apart.
         bias: Whether it has a bias.
 
     Shape:
@@ -83,7 +83,8 @@ class Conv2dSamePadding(nn.Conv2d):
 
 def _sides(size: int, kernel_size: int, stride: int, dilation: int) -> tuple[int, int]:
     # No branch on the size, and a sum that does not depend on it, keep a traced graph open to
-    # every size. What the sum is too large by, less than a stride, no place of the kernel reaches.
+    # every size. The sum may be too large by less than a stride, which no position of the kernel
+    # reaches.
     reach = dilation * (kernel_size - 1)
     needed = reach - (size - 1) % stride
     # Half of what is above 0: in arithmetic that tensors, symbols and ints all know.

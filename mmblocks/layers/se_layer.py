@@ -1,9 +1,8 @@
-"""Squeeze-and-excitation: channels weighted by what the whole map holds."""
+"""Squeeze-and-excitation: channels weighted by the means of the whole map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
@@ -31,7 +30,7 @@ class SqueezeExcite(BaseModule):
         channels: Channels of the map.
         squeeze_channels: Channels of the hidden layer.
         act_cfg: Activation of the hidden layer.
-        gate_cfg: Function from the excitation to weights, mostly a sigmoid.
+        gate_cfg: Activation that makes the weights, mostly a sigmoid.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -43,8 +42,6 @@ class SqueezeExcite(BaseModule):
         torch.Size([2, 16, 8, 8])
     """
 
-    conv_names: ClassVar[tuple[str, str]] = ('conv_reduce', 'conv_expand')
-
     def __init__(
         self,
         channels: int,
@@ -55,26 +52,25 @@ class SqueezeExcite(BaseModule):
     ) -> None:
         check_arguments(SqueezeExcite, locals())
         super().__init__(init_cfg)
-        reduce, expand = self.conv_names
-        self.add_module(reduce, nn.Conv2d(channels, squeeze_channels, 1))
+        self.conv_reduce = nn.Conv2d(channels, squeeze_channels, 1)
         self.act1 = build_activation_layer(act_cfg)
-        self.add_module(expand, nn.Conv2d(squeeze_channels, channels, 1))
+        self.conv_expand = nn.Conv2d(squeeze_channels, channels, 1)
         self.gate = build_activation_layer(gate_cfg)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs the channels of ``x``."""
-        reduce, expand = (getattr(self, name) for name in self.conv_names)
-        return x * self.gate(expand(self.act1(reduce(x.mean((2, 3), keepdim=True)))))
+        means = x.mean((2, 3), keepdim=True)
+        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(means))))
 
 
-class SEModule(SqueezeExcite):
+class SEModule(BaseModule):
     """Squeeze-and-excitation of `SENet <https://arxiv.org/abs/1709.01507>`_, as in timm's ResNets.
 
     Args:
         channels: Channels of the map.
         ratio: Channels per hidden channel, of which there is one at least.
         act_cfg: Activation of the hidden layer.
-        gate_cfg: Function from the excitation to weights, mostly a sigmoid.
+        gate_cfg: Activation that makes the weights, mostly a sigmoid.
         init_cfg: MMEngine's initialisation config.
 
     Shape:
@@ -85,8 +81,6 @@ class SEModule(SqueezeExcite):
         Conv2d(32, 8, kernel_size=(1, 1), stride=(1, 1))
     """
 
-    conv_names = ('fc1', 'fc2')
-
     def __init__(
         self,
         channels: int,
@@ -96,7 +90,17 @@ class SEModule(SqueezeExcite):
         init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(SEModule, locals())
-        super().__init__(channels, max(channels // ratio, 1), act_cfg, gate_cfg, init_cfg)
+        super().__init__(init_cfg)
+        squeeze_channels = max(channels // ratio, 1)
+        self.fc1 = nn.Conv2d(channels, squeeze_channels, 1)
+        self.act1 = build_activation_layer(act_cfg)
+        self.fc2 = nn.Conv2d(squeeze_channels, channels, 1)
+        self.gate = build_activation_layer(gate_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighs the channels of ``x``."""
+        means = x.mean((2, 3), keepdim=True)
+        return x * self.gate(self.fc2(self.act1(self.fc1(means))))
 
 
 def _is_activation(value: object) -> bool:
@@ -157,4 +161,5 @@ class SELayer(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs the channels of ``x``."""
-        return x * self.conv2(self.conv1(x.mean((2, 3), keepdim=True)))
+        means = x.mean((2, 3), keepdim=True)
+        return x * self.conv2(self.conv1(means))

@@ -13,13 +13,14 @@ from mmblocks.layers.channel_shuffle import channel_shuffle
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class ShuffleUnit(BaseModule):
     """Grouped 1x1 convolutions around a shuffle and a depthwise 3x3, beside a shortcut.
 
     From `ShuffleNet <https://arxiv.org/abs/1707.01083>`_. With stride 1 the shortcut is the
-    identity and is added; with stride 2 it is average pooling, and stands in front of the
+    identity and is added; with stride 2 it is average pooling, and comes before the
     convolutions' channels.
 
     Args:
@@ -31,12 +32,12 @@ class ShuffleUnit(BaseModule):
         stride: 1 or 2.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers; None for none.
-        act_cfg: Activation behind the first convolution and at the end of the unit.
+        act_cfg: Activation after the first convolution and at the end of the unit.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
         ValueError: The stride is another one, the channels change without one, or ``groups``
-            does not divide what a convolution takes or gives.
+            does not divide the input or output channels of a convolution.
 
     Shape:
         (N, in_channels, H, W) to (N, out_channels, ceil(H / stride), ceil(W / stride)).
@@ -60,10 +61,10 @@ class ShuffleUnit(BaseModule):
         groups: int = 3,
         compress_groups: int | None = None,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(ShuffleUnit, locals())
         super().__init__(init_cfg)
@@ -112,7 +113,7 @@ class ShuffleUnitV2(BaseModule):
         stride: 1 or 2.
         conv_cfg: Convolution layers; None for Conv2d.
         norm_cfg: Norm layers; None for none.
-        act_cfg: Activation behind the 1x1 convolutions; None for none.
+        act_cfg: Activation after the 1x1 convolutions; None for none.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
@@ -139,10 +140,10 @@ class ShuffleUnitV2(BaseModule):
         in_channels: int,
         out_channels: int,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(ShuffleUnitV2, locals())
         super().__init__(init_cfg)
@@ -181,7 +182,7 @@ def _check_widths(unit: str, in_channels: int, out_channels: int, stride: int) -
         )
 
 
-def _depthwise(channels: int, stride: int, **layers: dict | None) -> ConvModule:
+def _depthwise(channels: int, stride: int, **layers: ConfigType | None) -> ConvModule:
     return ConvModule(
         channels, channels, 3, stride, padding=1, groups=channels, act_cfg=None, **layers
     )

@@ -20,7 +20,7 @@ def checked_windows(kernel_sizes: int | Sequence[int], argument: str) -> tuple[i
 
     Args:
         kernel_sizes: Windows in pixels.
-        argument: What they were given as, for the error message.
+        argument: Name of the argument, for the error message.
 
     Returns:
         The windows.
@@ -47,7 +47,7 @@ class SPPBottleneck(BaseModule):
     From `Spatial Pyramid Pooling <https://arxiv.org/abs/1406.4729>`_, in the form of `YOLOv3-SPP
     <https://github.com/AlexeyAB/darknet>`_ that keeps the size of the map. Keys are mmdet's.
 
-    A larger window is pooled from the next smaller one's result, which gives exactly the same
+    A larger window is pooled from the next smaller one's result, which has exactly the same
     maxima at a fraction of the cost.
 
     Args:

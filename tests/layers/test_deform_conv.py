@@ -47,7 +47,7 @@ def inputs_for(conv, size=(7, 10), batch=2, spread=2.0, dtype=torch.float64):
     x = torch.randn(batch, conv.in_channels, *size, dtype=dtype)
     plain = torch.nn.Conv2d(1, 1, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
     out = plain(torch.zeros(1, 1, *size)).shape[2:]
-    taps = conv.deform_groups * conv.taps
+    taps = conv.deform_groups * conv.num_points
     offset = torch.randn(batch, 2 * taps, *out, dtype=dtype) * spread
     mask = torch.rand(batch, taps, *out, dtype=dtype)
     return [x, offset, mask] if isinstance(conv, ModulatedDeformConv2d) else [x, offset]
