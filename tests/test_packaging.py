@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = 'digits/retinanet_ghostnet_fpn_digits.py'
@@ -109,6 +112,46 @@ def test_installed_wheel_brings_the_command(installed):
     command = installed / 'bin' / 'mmblocks'
     output = python(command, '--help', cwd=installed, PYTHONPATH=str(installed))
     assert output.startswith('usage: mmblocks ')
+
+
+@pytest.fixture(scope='module')
+def environment(wheel, tmp_path_factory):
+    """The programs of an environment with the wheel alone in it.
+
+    All else comes from the running one, so that nothing is downloaded: whether an index has what
+    the extra asks for, and which versions pip would choose there, is not seen here.
+    """
+    folder = tmp_path_factory.mktemp('environment')
+    python('-m', 'venv', '--without-pip', folder, cwd=folder)
+    site_packages = next(folder.glob('lib/*/site-packages'))
+    (site_packages / 'running.pth').write_text(sysconfig.get_path('purelib'))
+    options = ('--python', folder / 'bin' / 'python', 'install', '--no-deps')
+    python('-m', 'pip', *options, wheel, cwd=folder)
+    return folder / 'bin'
+
+
+@pytest.mark.slow
+def test_an_environment_with_the_extra_lite_trains_the_digits(environment, metadata, tmp_path):
+    wanted = [Requirement(text) for text in metadata.get_all('Requires-Dist')]
+    wanted = [each for each in wanted if not each.marker or each.marker.evaluate({'extra': 'lite'})]
+    assert {'torch', 'mmcv-lite', 'mmdet'} <= {each.name for each in wanted}
+    assert [str(each) for each in wanted if version(each.name) not in each.specifier] == []
+
+    def mmblocks(*args):
+        command = [environment / 'mmblocks', *args]
+        env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    mmblocks('make_digits', '--train-scenes', '16', '--val-scenes', '6')
+    options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'model.test_cfg.score_thr=0']
+    printed = mmblocks(
+        'train', f'mmblocks::{DEMO}', '--work-dir', 'work', '--cfg-options', *options
+    )
+    assert "mmcv.ops runs on mmblocks' PyTorch forms of its ops" in printed
+    assert 'coco/bbox_mAP_50' in printed
+    assert (tmp_path / 'work' / 'epoch_1.pth').exists()
 
 
 def test_checkout_is_found_by_mmengine(heir):
