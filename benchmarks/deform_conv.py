@@ -1,7 +1,8 @@
 """Deformable convolutions of mmblocks against mmcv's compiled ops, on the CPU.
 
 .venv/bin/python benchmarks/deform_conv.py prints, per shape, the time of either as the median of
-runs that take turns, and ours as a share of mmcv's. Threads: set OMP_NUM_THREADS.
+runs that take turns, and ours as a share of mmcv's. `make peers` brings the compiled ops. Threads:
+set OMP_NUM_THREADS.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import statistics
 import time
 from typing import NamedTuple
 
+import mmblocks  # before mmcv.ops, which needs the forms that it serves
+
+# isort: split
 import mmcv.ops
 import torch
+from compiled import load_compiled_ops, use
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-
-import mmblocks
 
 
 class Case(NamedTuple):
@@ -88,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=7, help='runs of each, in turns')
     rounds = parser.parse_args().rounds
+    use(load_compiled_ops())
     table = Table(title=f'float32, 3x3, milliseconds, OMP_NUM_THREADS={torch.get_num_threads()}')
     for column in ('layer', 'batch', 'channels', 'map', 'deform_groups'):
         table.add_column(column, no_wrap=True)

@@ -1,20 +1,23 @@
 """PyTorch forms of mmcv's ops against the compiled ones, alone and inside detectors of mmdet.
 
 .venv/bin/python benchmarks/ops.py prints the time of either as the median of runs that take turns,
-and ours as a share of the compiled ops'. Needs mmcv with compiled ops. Threads: OMP_NUM_THREADS.
+and ours as a share of the compiled ops', which `make peers` brings. Threads: OMP_NUM_THREADS.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+import mmblocks  # noqa: F401 - before mmcv.ops, which needs the forms that it serves
+
+# isort: split
 import mmcv.ops
 import torch
+from compiled import load_compiled_ops, use
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
@@ -23,19 +26,12 @@ from rich.table import Table
 from torch import nn
 
 from mmblocks.engine import load_config
-from mmblocks.ops.finder import ExtLoader, runs_compiled_ops
+from mmblocks.ops.finder import ExtLoader
 
 DETECTORS = (
     'faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco',
 )
-
-
-def use(ext: ModuleType) -> None:
-    """Has mmcv's functions run on these ops."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith('mmcv.ops.') and hasattr(module, 'ext_module'):
-            module.ext_module = ext
 
 
 def alone() -> Iterator[tuple[str, Callable[[], object]]]:
@@ -113,11 +109,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=7, help='runs of each, in turns')
     rounds = parser.parse_args().rounds
-    if not runs_compiled_ops():
-        raise SystemExit('mmcv has no compiled ops here to compare with')
     forms = ModuleType('mmcv._ext')
     ExtLoader(None).exec_module(forms)
-    stacks = [sys.modules['mmcv._ext'], forms]
+    stacks = [load_compiled_ops(), forms]
     torch.manual_seed(0)
     table = Table('', 'compiled', 'ours', 'ratio', title='float32, milliseconds')
     for cases in (alone, in_detectors):
