@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
 from mmblocks.engine.consistency import check_channels, check_consistency
 from mmblocks.engine.data import check_data, check_work_dir
+from mmblocks.engine.environment import report_no_missing_compiler
 from mmblocks.engine.explain import explain
 from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
@@ -118,6 +119,7 @@ def build_runner(cfg: Config, task: Task = 'train', keep_going: bool = False) ->
     check_data(cfg, task)
     check_work_dir(cfg)
     guard_loaders()
+    report_no_missing_compiler()
     if cfg.get('resume') and cfg.get('load_from') is None:
         resume_latest(cfg)
     path = '' if cfg.get('load_from') is None else cfg.load_from
