@@ -15,7 +15,7 @@ from tests.peers import Pair, module_outputs
 PAIRS: list[Pair] = []
 # Pairs whose names and shapes alone are compared, on the meta device.
 SHAPES: list[Pair] = []
-# Pairs whose keys are the same, whole nets' in the same order but for REORDERED.
+# Pairs whose keys are the same.
 SAME_KEYS = frozenset(
     f'{net}-{library}'
     for library, nets in dict(
@@ -27,7 +27,11 @@ SAME_KEYS = frozenset(
     ).items()
     for net in nets.split()
 )
-REORDERED = ('SEResNet', 'SENet', 'GoogLeNet', 'DenseNet')
+# Nets whose keys have the same order, too.
+SAME_ORDER = (
+    *('AlexNet', 'CSPDarknet', 'EfficientNet', 'InceptionNeXt', 'LeNet5', 'MobileNetV2'),
+    *('MobileNetV3', 'SqueezeNet'),
+)
 
 ALL = {4: (0, 1, 2, 3), 5: tuple(range(5)), 7: tuple(range(7)), 8: tuple(range(8))}
 FOUR, FIVE, SEVEN, EIGHT = ALL.values()
@@ -111,11 +115,13 @@ for net, depths in (
     for depth in depths:
         with_gradients = depth == 50 and net in ('ResNetV1c', 'SEResNet')
         cfg = dict(type=net, depth=depth, out_indices=FOUR, norm_eval=False)
-        add_openmmlab(cfg, 'mmpretrain', gradients=with_gradients)
+        size = (33, 49) if with_gradients else (65, 83)
+        add_openmmlab(cfg, 'mmpretrain', size=size, gradients=with_gradients)
 for depth in (50, 101, 152):
     cfg = dict(type='ResNeXt', depth=depth, groups=32, base_width=4, norm_eval=False)
     options = dict(depth=depth, groups=32, width_per_group=4, out_indices=FOUR)
-    add(cfg, 'mmpretrain', 'ResNeXt', options=options, gradients=depth == 50)
+    fields = dict(size=(33, 49), gradients=True) if depth == 50 else {}
+    add(cfg, 'mmpretrain', 'ResNeXt', options=options, **fields)
 
 for depth in (18, 34, 50, 101, 152):
     cfg = dict(type='ResNet', depth=depth, norm_eval=False)
