@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +30,22 @@ def test_importing_it_imports_neither_mmdet_nor_compiled_ops():
         assert loaded == [], loaded
     """)
     assert result.returncode == 0, result.stderr
+
+
+def test_only_the_command_line_imports_the_digits():
+    result = run_python("""
+        import sys
+        import mmblocks, mmblocks.engine, mmblocks.describe.structure, mmblocks.swap
+        assert not [m for m in sys.modules if m.startswith(('mmblocks.digits', 'mmblocks.cli'))]
+    """)
+    assert result.returncode == 0, result.stderr
+    package = Path(mmblocks.__file__).parent
+    users = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob('*.py')
+        if 'mmblocks.digits' in path.read_text() and '.mim' not in path.parts
+    }
+    assert users == {'cli', 'digits'}
 
 
 def test_it_works_without_compiled_ops():

@@ -105,6 +105,12 @@ def test_installed_wheel_is_found_by_mmengine(installed, heir):
     assert Path(config) == installed / 'mmblocks' / '.mim' / 'configs' / DEMO
 
 
+def test_installed_wheel_brings_the_command(installed):
+    command = installed / 'bin' / 'mmblocks'
+    output = python(command, '--help', cwd=installed, PYTHONPATH=str(installed))
+    assert output.startswith('usage: mmblocks ')
+
+
 def test_checkout_is_found_by_mmengine(heir):
     output = python('-c', FIND_CONFIG, heir, cwd=heir.parent, PYTHONPATH=str(ROOT))
     package, config = output.splitlines()[-2:]

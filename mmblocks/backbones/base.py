@@ -24,10 +24,13 @@ from mmblocks.backbones.random_tensors import RandomTensors
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
 from mmblocks.utils.checkpoint import checkpoint_block
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
 from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 from mmblocks.weights.report import LoadReport
+
+__all__ = ['BaseBackbone', 'Group']
 
 
 class BaseBackbone(BaseModule):
@@ -86,7 +89,7 @@ class BaseBackbone(BaseModule):
         ((8, 16), (4, 8))
     """
 
-    default_init_cfg: ClassVar[list[dict]] = [
+    default_init_cfg: ClassVar[list[ConfigType]] = [
         dict(type='Kaiming', layer='Conv2d'),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
     ]
@@ -99,9 +102,9 @@ class BaseBackbone(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_init_cfg(init_cfg)
         super().__init__(copy.deepcopy(self.default_init_cfg if init_cfg is None else init_cfg))
@@ -112,6 +115,7 @@ class BaseBackbone(BaseModule):
         self.plugins = plugins
         self.replace_convs = replace_convs
         self.inserted: dict[str, Inserted] = {}
+        self._inserted_text = ''
         self.load_reports: list[LoadReport] = []
         # Names of each group's modules; names, as modules may be replaced (SyncBN, fusing).
         self._group_names: list[tuple[str, ...]] = []
@@ -168,6 +172,7 @@ class BaseBackbone(BaseModule):
         inserted, whole = insert_plugins(self, stages, self.plugins, num_stages)
         self.inserted |= inserted
         self._group_plugins = {self._stage_groups[i]: chains for i, chains in whole.items()}
+        self._inserted_text = str(self.inserted)
 
     @property
     def has_classifier(self) -> bool:
@@ -212,6 +217,9 @@ class BaseBackbone(BaseModule):
             x: The output of the group before it, or the images.
         """
         out = x
+        # torch.compile takes its code for one net for another of the class where nothing differs
+        # that the code has read, and it does not look for hooks where there were none.
+        _ = len(self._inserted_text)
         # As everywhere in OpenMMLab, the stem itself is not recomputed.
         if self.with_cp and i > 0:
             for block in blocks_of(self.group(i)):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from mmblocks.backbones.group import Classifier
-from mmblocks.weights.key_mapping import KeyMapping, Rule
+from mmblocks.weights.key_mapping import KeyMapping
 
 
 def outputs_with_classifier(
@@ -65,18 +65,18 @@ def pooled_linear(name: str, num_classes: int, drop_rate: float = 0.0) -> Classi
     }
 
 
-def mmpretrain_classifier(rules: Iterable[Rule] = ()) -> KeyMapping:
+def mmpretrain_classifier(pairs: Iterable[tuple[str, str]] = ()) -> KeyMapping:
     """Returns the mapping of mmpretrain's classifiers, whose last layer stands beside the backbone.
 
     For nets whose own classifier is one linear layer called ``classifier``, as the one of
     mmpretrain's ``LinearClsHead`` is called ``fc``.
 
     Args:
-        rules: Those for the names within mmpretrain's backbone, where they are not ours.
+        pairs: Names here and within mmpretrain's backbone, where they differ.
     """
-    inner = ((rf'backbone\.{pattern}', new) for pattern, new in rules)
+    inner = ((ours, f'backbone.{theirs}') for ours, theirs in pairs)
     return KeyMapping(
         'mmpretrain (ImageClassifier)',
         r'head\.fc\.',
-        (*inner, (r'backbone\.', ''), (r'head\.fc\.', 'classifier.')),
+        (*inner, ('', 'backbone'), ('classifier', 'head.fc')),
     )

@@ -11,10 +11,12 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.traits import EPS
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
 from mmblocks.utils.checks import check_arguments, check_choice, is_count
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.published import Published
 
 
@@ -81,9 +83,7 @@ class CSPDarknet(BaseBackbone):
     """
 
     default_init_cfg = DEPTHWISE_INIT_CFG
-    published = (
-        Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, dict(eps=1e-3)),
-    )
+    published = (Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, {EPS: 1e-3}),)
     blocks: ClassVar[dict[str, type[nn.Module]]] = {'C3': C3, 'C2f': C2f}
     arch_settings: ClassVar[dict[str, tuple[_Stage, ...]]] = {
         'P5': (
@@ -111,16 +111,16 @@ class CSPDarknet(BaseBackbone):
         use_depthwise: bool = False,
         arch_ovewrite: Sequence[Sequence[int | bool]] | None = None,
         spp_kernal_sizes: Sequence[int] = (5, 9, 13),
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
         norm_eval: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         block: str = 'C3',
         in_channels: int = 3,
         with_cp: bool = False,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_choice('block', block, self.blocks)
@@ -137,7 +137,9 @@ class CSPDarknet(BaseBackbone):
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.add_groups(self._groups(in_channels, stages, layers), len(stages) + 1)
 
-    def _groups(self, in_channels: int, stages: list[_Stage], layers: dict) -> Iterator[Group]:
+    def _groups(
+        self, in_channels: int, stages: list[_Stage], layers: ConfigType
+    ) -> Iterator[Group]:
         stem_channels = stages[0].in_channels
         yield Group({'stem': Focus(in_channels, stem_channels, 3, **layers)}, stem_channels, 2)
         for i, stage in enumerate(stages, 1):
@@ -180,7 +182,8 @@ def _checked(arch_ovewrite: Sequence[Sequence[int | bool]]) -> tuple[_Stage, ...
                 f'arch_ovewrite[{i}]={row}: in_channels={values[0]} must be the '
                 f'{stages[-1].out_channels} output channels of the row before'
             )
-        stages.append(_Stage(*numbers, *map(bool, flags)))
+        channels, out_channels, num_blocks, add_identity, use_spp = values
+        stages.append(_Stage(channels, out_channels, num_blocks, bool(add_identity), bool(use_spp)))
     if not stages:
         raise ValueError(f'arch_ovewrite={arch_ovewrite}: must have at least one row')
     return tuple(stages)

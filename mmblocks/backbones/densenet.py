@@ -20,7 +20,8 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -93,17 +94,17 @@ class DenseNet(BaseBackbone):
         drop_rate: float = 0,
         compression_factor: float = 0.5,
         memory_efficient: bool = False,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         norm_eval: bool = False,
         with_cp: bool = False,
-        conv_cfg: dict | None = None,
+        conv_cfg: ConfigType | None = None,
         num_classes: int = -1,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(DenseNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, -1)
@@ -151,8 +152,8 @@ class DenseNet(BaseBackbone):
         in_channels: int,
         settings: _Arch,
         compression_factor: float,
-        block_options: dict,
-        layers: dict,
+        block_options: ConfigType,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         channels = settings.init_channels
         norm_cfg, act_cfg = layers['norm_cfg'], layers['act_cfg']
@@ -195,15 +196,18 @@ class DenseNet(BaseBackbone):
 
 
 def _key_mappings(depths: Sequence[int], with_classifier: bool) -> tuple[KeyMapping, ...]:
-    dropped: tuple[Rule, ...] = () if with_classifier else ((r'classifier\.', None),)
-    layer = r'features\.denseblock(\d+)\.denselayer(\d+)'
-    old = rf'{layer}\.(norm|conv)\.([12])\.'
-    # Neither has a classifier; so where there is one here, it is not written.
-    no_classifier: Rule = (r'classifier\.', None)
-    theirs = tuple(_mmpretrain_rules(depths))
-    whole = (mmpretrain_classifier(theirs),) if with_classifier else ()
+    dropped = () if with_classifier else ('classifier',)
+    layers = (
+        f'features.denseblock{i}.denselayer{j + 1}'
+        for i, depth in enumerate(depths, 1)
+        for j in range(depth)
+    )
+    stages = range(1, len(depths) + 1)
+    parts = ['conv0', 'norm0', 'norm5', *(f'denseblock{i}' for i in stages)]
+    parts += [f'transition{i}' for i in stages]
+    mmpretrain = tuple(_mmpretrain_pairs(depths))
     return (
-        *whole,
+        *((mmpretrain_classifier(mmpretrain),) if with_classifier else ()),
         KeyMapping(
             'timm (deep stem)',
             r'features\.conv1\.',
@@ -211,26 +215,33 @@ def _key_mappings(depths: Sequence[int], with_classifier: bool) -> tuple[KeyMapp
         ),
         KeyMapping(
             'old torchvision',
-            old,
-            ((old, r'features.denseblock\1.denselayer\2.\3\4.'), *dropped),
+            r'features\.denseblock\d+\.denselayer\d+\.(norm|conv)\.[12]\.',
+            tuple(
+                (f'{layer}.{part}{k}', f'{layer}.{part}.{k}')
+                for layer in layers
+                for part in ('norm', 'conv')
+                for k in (1, 2)
+            ),
+            dropped,
         ),
-        KeyMapping('mmpretrain', r'stem\.0\.', (*theirs, no_classifier)),
+        # These two have no classifier; so where there is one here, it is not written.
+        KeyMapping('mmpretrain', r'stem\.0\.', mmpretrain, dropped=('classifier',)),
         KeyMapping(
             'timm with features_only',
             r'features_conv0\.',
-            ((r'features_', 'features.'), no_classifier),
+            tuple((f'features.{part}', f'features_{part}') for part in parts),
+            dropped=('classifier',),
         ),
-        KeyMapping('torchvision', r'classifier\.', dropped),
+        KeyMapping('torchvision', r'classifier\.', dropped=dropped),
     )
 
 
-def _mmpretrain_rules(depths: Sequence[int]) -> Iterator[Rule]:
-    yield r'stem\.0\.', 'features.conv0.'
-    yield r'stem\.1\.', 'features.norm0.'
-    # Behind the last block there is a norm only, and it has no name.
-    yield rf'transitions\.{len(depths) - 1}\.0\.', 'features.norm5.'
+def _mmpretrain_pairs(depths: Sequence[int]) -> Iterator[tuple[str, str]]:
+    yield 'features.conv0', 'stem.0'
+    yield 'features.norm0', 'stem.1'
     for i, depth in enumerate(depths):
-        yield rf'transitions\.{i}\.', f'features.transition{i + 1}.'
+        yield f'features.transition{i + 1}', f'transitions.{i}'
         for j in range(depth):
-            theirs = rf'stages\.{i}\.block\.{j}\.'
-            yield theirs, f'features.denseblock{i + 1}.denselayer{j + 1}.'
+            yield f'features.denseblock{i + 1}.denselayer{j + 1}', f'stages.{i}.block.{j}'
+    # Behind the last block there is a norm only, and it has no name.
+    yield 'features.norm5', f'transitions.{len(depths) - 1}.0'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
@@ -23,6 +22,7 @@ from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments, is_number
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 # Of small values Swish lets half through, and so does a fresh squeeze-and-excitation: a larger gain
@@ -180,17 +180,17 @@ class EfficientNet(BaseBackbone):
         drop_path_rate: float = 0.0,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = dict(type='mmblocks.Conv2dSamePadding'),
-        norm_cfg: dict | None = dict(type='BN', eps=1e-3),
-        act_cfg: dict | None = dict(type='Swish'),
+        conv_cfg: ConfigType | None = dict(type='mmblocks.Conv2dSamePadding'),
+        norm_cfg: ConfigType | None = dict(type='BN', eps=1e-3),
+        act_cfg: ConfigType | None = dict(type='Swish'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
-        plugins: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
         num_classes: int = -1,
         drop_rate: float | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(EfficientNet, locals())
         settings = self._settings(arch)
@@ -243,13 +243,15 @@ class EfficientNet(BaseBackbone):
     def _widened(self, channels: int) -> int:
         return make_divisible(channels * self.widen_factor, 8)
 
-    def _groups(self, in_channels: int, blocks: list[_Block], layers: dict) -> Iterator[Group]:
+    def _groups(
+        self, in_channels: int, blocks: list[_Block], layers: ConfigType
+    ) -> Iterator[Group]:
         channels = self._widened(self.stem_channels)
         stride = 2
         stem = ConvModule(in_channels, channels, 3, stride=stride, padding=1, **layers)
         yield Group({'layers.0': stem}, channels, stride)
         group = Sequential()
-        for block, following in pairwise([*blocks, None]):
+        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
             group.append(self._block(block, channels, layers))
             channels = self._widened(block.settings.channels)
             stride *= _stride(block)
@@ -261,7 +263,7 @@ class EfficientNet(BaseBackbone):
         yield Group({f'layers.{block.group + 1}': last}, last_channels, stride)
 
     def _block(
-        self, block: _Block, in_channels: int, layers: dict
+        self, block: _Block, in_channels: int, layers: ConfigType
     ) -> InvertedResidual | EdgeResidual:
         settings = block.settings
         channels = self._widened(settings.channels)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from mmblocks.backbones.classifier import mmpretrain_classifier
 from mmblocks.backbones.mobilenet_keys import (
-    CLASSIFIER,
     BlockNames,
-    conv_and_bn_rules,
-    timm_block_rules,
-    timm_stem_rules,
-    torchvision_block_rules,
+    Pairs,
+    conv_and_bn_pairs,
+    timm_block_pairs,
+    torchvision_block_pairs,
 )
-from mmblocks.weights.key_mapping import KeyMapping, Rule
+from mmblocks.backbones.traits import ACTIVATION, EPS, PADDING
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts
 from mmblocks.weights.published import Published
 
-_WITHOUT_CLASSIFIER = (KeyMapping('mmblocks', CLASSIFIER[0], (CLASSIFIER,)),)
+_WITHOUT_CLASSIFIER = (drop_parts('mmblocks', 'classifier'),)
 _WITH_CLASSIFIER = (
     mmpretrain_classifier(),
     # Their backbones have our names, which no key tells apart, and no classifier to write.
-    *(KeyMapping(library, r'(?!)', (CLASSIFIER,)) for library in ('mmpretrain', 'mmdet')),
+    *(KeyMapping(library, r'(?!)', dropped=('classifier',)) for library in ('mmpretrain', 'mmdet')),
 )
 
 
@@ -41,7 +40,7 @@ def efficientnet_key_mappings(
         last: Place of the last convolution among our groups.
         with_classifier: Whether the net has a classifier.
     """
-    dropped = () if with_classifier else (CLASSIFIER,)
+    dropped = () if with_classifier else ('classifier',)
     return (
         KeyMapping(
             'timm (conditional convolutions)',
@@ -52,38 +51,40 @@ def efficientnet_key_mappings(
             'torchvision',
             r'features\.\d+\.\d+\.block\.',
             (
-                *conv_and_bn_rules('features.0', 'layers.0'),
-                *torchvision_block_rules(inverted),
-                *conv_and_bn_rules(f'features.{stages + 1}', f'layers.{last}'),
-                *(dropped or ((r'classifier\.1\.', 'classifier.'),)),
+                *conv_and_bn_pairs('layers.0', 'features.0'),
+                *torchvision_block_pairs(inverted),
+                *conv_and_bn_pairs(f'layers.{last}', f'features.{stages + 1}'),
+                *((('classifier', 'classifier.1'),) if with_classifier else ()),
             ),
+            dropped,
         ),
         KeyMapping(
             'timm',
             r'conv_stem\.',
             (
-                *timm_stem_rules('layers.0'),
-                *_timm_edge_rules(fused),
-                *timm_block_rules(inverted),
-                (r'conv_head\.', f'layers.{last}.conv.'),
-                (r'bn2\.', f'layers.{last}.bn.'),
-                *dropped,
+                ('layers.0.conv', 'conv_stem'),
+                ('layers.0.bn', 'bn1'),
+                *_timm_edge_pairs(fused),
+                *timm_block_pairs(inverted),
+                (f'layers.{last}.conv', 'conv_head'),
+                (f'layers.{last}.bn', 'bn2'),
             ),
+            dropped,
         ),
         *(_WITH_CLASSIFIER if with_classifier else _WITHOUT_CLASSIFIER),
     )
 
 
-def _timm_edge_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
+def _timm_edge_pairs(blocks: Iterable[BlockNames]) -> Pairs:
     for block in blocks:
         for i, conv in enumerate(('conv_exp', 'conv_pwl'), 1):
-            yield re.escape(f'{block.timm}.{conv}.'), f'{block.ours}.conv{i}.conv.'
-            yield re.escape(f'{block.timm}.bn{i}.'), f'{block.ours}.conv{i}.bn.'
+            yield f'{block.ours}.conv{i}.conv', f'{block.timm}.{conv}'
+            yield f'{block.ours}.conv{i}.bn', f'{block.timm}.bn{i}'
 
 
 # TensorFlow's padding and eps, and those of torch.
-_TENSORFLOW = dict(padding='same', eps=1e-3)
-_TORCH = dict(padding='symmetric', eps=1e-5)
+_TENSORFLOW = {PADDING: 'same', EPS: 1e-3}
+_TORCH = {PADDING: 'symmetric', EPS: 1e-5}
 
 
 def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ...]:
@@ -93,7 +94,7 @@ def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ..
         arch: Name of the net, if it has one.
         family: 'b', or 'e' for the EdgeTPU's.
     """
-    activation = dict(activation='ReLU') if family == 'e' else {}
+    activation = {ACTIVATION: 'ReLU'} if family == 'e' else {}
     large = arch in ('b5', 'b6', 'b7')
     models = f'efficientnet_{family}*'
     rows = [
@@ -105,7 +106,7 @@ def efficientnet_published(arch: str | None, family: str) -> tuple[Published, ..
             'efficientnet_b5 to b7' if large else 'efficientnet_b0 to b4',
             r'efficientnet_b\d',
             'torchvision',
-            _TORCH | dict(eps=1e-3) if large else _TORCH,
+            _TORCH | {EPS: 1e-3} if large else _TORCH,
         ),
     ]
     if arch == 'b0':

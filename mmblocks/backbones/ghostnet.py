@@ -15,16 +15,16 @@ from mmblocks.layers.ghost import GhostBottleneck
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
-_CLASSIFIER = r'(conv_head|classifier)\.'
 _KEY_MAPPINGS = (
     KeyMapping(
         'GhostNetV2 or V3',
         r'blocks\.\d+\.\d+\.ghost1\.(short_conv|\w+_rpr_)',
         refused='its ghost modules have further branches, so the outputs would differ',
     ),
-    KeyMapping('timm', _CLASSIFIER, ((_CLASSIFIER, None),)),
+    drop_parts('timm', 'conv_head', 'classifier'),
 )
 
 
@@ -97,14 +97,14 @@ class GhostNet(BaseBackbone):
         out_indices: int | Sequence[int] = (2, 4, 6, 8),
         frozen_stages: int = -1,
         in_channels: int = 3,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(GhostNet, locals())
         super().__init__(
@@ -118,11 +118,11 @@ class GhostNet(BaseBackbone):
         self,
         widen_factor: float,
         in_channels: int,
-        conv_cfg: dict | None,
-        norm_cfg: dict,
-        act_cfg: dict,
+        conv_cfg: ConfigType | None,
+        norm_cfg: ConfigType | None,
+        act_cfg: ConfigType,
     ) -> Iterator[Group]:
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         channels = make_divisible(self.stem_channels * widen_factor, 4)
         conv_stem = build_conv(
             conv_cfg, in_channels, channels, 3, stride=2, padding=1, bias=norm_cfg is None

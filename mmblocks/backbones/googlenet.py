@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.traits import EPS
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
 
@@ -102,7 +104,7 @@ class GoogLeNet(BaseBackbone):
     """
 
     published = (
-        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, dict(eps=1e-3)),
+        Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, {EPS: 1e-3}),
     )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
@@ -125,15 +127,15 @@ class GoogLeNet(BaseBackbone):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.2,
         aux_drop_rate: float = 0.7,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(GoogLeNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
@@ -146,19 +148,19 @@ class GoogLeNet(BaseBackbone):
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
-            register_key_mappings(self, [_without(r'(aux[12]|fc)\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2', 'fc')])
             return
         if not aux_logits:
-            register_key_mappings(self, [_without(r'aux[12]\.')])
+            register_key_mappings(self, [drop_parts('torchvision', 'aux1', 'aux2')])
             return
         for i, block in enumerate(self.blocks, self.num_groups - len(self.blocks)):
             if block.auxiliary:
-                (inception,) = self.group(i)[-1:]
+                inception = cast(Inception, self.group(i)[-1])
                 head = InceptionAux(inception.out_channels, num_classes, aux_drop_rate, **layers)
                 self.add_module(block.auxiliary, head)
                 self._auxiliary[i] = block.auxiliary
 
-    def _groups(self, in_channels: int, layers: dict) -> Iterator[Group]:
+    def _groups(self, in_channels: int, layers: ConfigType) -> Iterator[Group]:
         stem = ConvModule(in_channels, 64, 7, stride=2, padding=3, **layers)
         yield Group({'conv1': stem}, 64, 2)
         stem_end = {
@@ -171,7 +173,7 @@ class GoogLeNet(BaseBackbone):
         # A map is an output if a smaller one, or nothing, follows.
         outputs = [bool(following.pool_size) for following in self.blocks[1:]] + [True]
         for block, is_output in zip(self.blocks, outputs, strict=True):
-            modules = {}
+            modules: dict[str, nn.Module] = {}
             if block.pool_size:
                 stride, num_pools = stride * 2, num_pools + 1
                 modules[f'maxpool{num_pools}'] = _pool(block.pool_size)
@@ -206,7 +208,3 @@ class GoogLeNet(BaseBackbone):
 
 def _pool(kernel_size: int) -> nn.MaxPool2d:
     return nn.MaxPool2d(kernel_size, stride=2, ceil_mode=True)
-
-
-def _without(keys: str) -> KeyMapping:
-    return KeyMapping('torchvision', keys, ((keys, None),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Group(NamedTuple):
         is_output: Whether ``out_indices`` counts the group. Stems mostly are not counted.
     """
 
-    modules: dict[str, nn.Module]
+    modules: Mapping[str, nn.Module]
     channels: int
     stride: int
     is_output: bool = True
@@ -57,7 +57,7 @@ def blocks_of(modules: Iterable[nn.Module]) -> Iterator[list[nn.Module]]:
         yield plain
 
 
-def add_modules(net: nn.Module, modules: dict[str, nn.Module]) -> None:
+def add_modules(net: nn.Module, modules: Mapping[str, nn.Module]) -> None:
     """Adds modules to a net under dotted names, making the containers that are not there.
 
     Args:

@@ -18,7 +18,8 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments, is_count, is_number
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -77,7 +78,7 @@ class InceptionNeXt(BaseBackbone):
         [(1, 40, 16, 16), (1, 80, 8, 8), (1, 160, 4, 4), (1, 320, 2, 2)]
     """
 
-    default_init_cfg: ClassVar[list[dict]] = [
+    default_init_cfg: ClassVar[list[ConfigType]] = [
         dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm', 'LayerNorm']),
     ]
@@ -97,17 +98,17 @@ class InceptionNeXt(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='GELU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='GELU'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(InceptionNeXt, locals())
         settings = self._settings(arch)
@@ -129,8 +130,8 @@ class InceptionNeXt(BaseBackbone):
         )
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, len(settings.depths), classifier if num_classes > 0 else None)
-        without_classifier = () if num_classes > 0 else (_CLASSIFIER_KEYS,)
-        register_key_mappings(self, (_FEATURES_KEYS, *without_classifier))
+        dropped = () if num_classes > 0 else (drop_parts('timm', 'head'),)
+        register_key_mappings(self, (_features_only(len(settings.depths)), *dropped))
 
     def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
         if not isinstance(arch, Mapping):
@@ -167,8 +168,8 @@ class InceptionNeXt(BaseBackbone):
         settings: _Arch,
         strides: Sequence[BlockStride],
         drop_path_rate: float,
-        layers: dict,
-        block_options: dict,
+        layers: ConfigType,
+        block_options: ConfigType,
     ) -> Iterator[Group]:
         conv_cfg, norm_cfg = layers['conv_cfg'], layers['norm_cfg']
         channels = settings.widths[0]
@@ -206,7 +207,11 @@ class InceptionNeXt(BaseBackbone):
 
 
 def _downsample(
-    in_channels: int, out_channels: int, step: BlockStride, conv_cfg: dict | None, norm_cfg: dict
+    in_channels: int,
+    out_channels: int,
+    step: BlockStride,
+    conv_cfg: ConfigType | None,
+    norm_cfg: ConfigType,
 ) -> nn.Module:
     parts = OrderedDict({'0': build_norm(norm_cfg, in_channels)[1]})
     if step.stride == 1:
@@ -233,10 +238,11 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     }
 
 
-_NO_CLASSIFIER: Rule = (r'head\.', None)
-_FEATURES_KEYS = KeyMapping(
-    'timm with features_only',
-    r'stem_0\.',
-    ((r'stem_', 'stem.'), (r'stages_', 'stages.'), _NO_CLASSIFIER),
-)
-_CLASSIFIER_KEYS = KeyMapping('timm', r'head\.', (_NO_CLASSIFIER,))
+def _features_only(num_stages: int) -> KeyMapping:
+    parts = [f'stem.{i}' for i in (0, 1)] + [f'stages.{i}' for i in range(num_stages)]
+    return KeyMapping(
+        'timm with features_only',
+        r'stem_0\.',
+        tuple((part, part.replace('.', '_')) for part in parts),
+        dropped=('head',),
+    )

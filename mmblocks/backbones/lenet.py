@@ -18,10 +18,10 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -75,14 +75,14 @@ class LeNet5(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='Tanh'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='Tanh'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(LeNet5, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, 2)
@@ -93,7 +93,7 @@ class LeNet5(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes)
         self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('mmpretrain')])
+            register_key_mappings(self, [drop_parts('mmpretrain', 'classifier')])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Computes the feature maps and the logits.

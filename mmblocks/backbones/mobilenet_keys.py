@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mmblocks.weights.key_mapping import KeyMapping, Rule
+from mmblocks.backbones.traits import EPS, PADDING
+from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 
-CLASSIFIER: Rule = (r'classifier\.', None)
-
-MOBILENET_V1_KEY_MAPPINGS = (KeyMapping('timm', CLASSIFIER[0], (CLASSIFIER,)),)
+Pairs = Iterator[tuple[str, str]]
 
 
 class BlockNames(NamedTuple):
@@ -52,28 +50,29 @@ def mobilenet_v2_key_mappings(blocks: Sequence[BlockNames]) -> tuple[KeyMapping,
             'torchvision',
             r'features\.\d+\.conv\.',
             (
-                *conv_and_bn_rules('features.0', 'conv1'),
-                *(rule for block in blocks for rule in _torchvision_v2_block(block)),
-                *conv_and_bn_rules(f'features.{last}', 'conv2'),
-                CLASSIFIER,
+                *conv_and_bn_pairs('conv1', 'features.0'),
+                *(pair for block in blocks for pair in _torchvision_v2_block(block)),
+                *conv_and_bn_pairs('conv2', f'features.{last}'),
             ),
+            dropped=('classifier',),
         ),
         KeyMapping(
             'timm',
             r'conv_stem\.',
             (
-                *timm_stem_rules('conv1'),
-                *timm_block_rules(blocks),
-                (r'conv_head\.', 'conv2.conv.'),
-                (r'bn2\.', 'conv2.bn.'),
-                CLASSIFIER,
+                ('conv1.conv', 'conv_stem'),
+                ('conv1.bn', 'bn1'),
+                *timm_block_pairs(blocks),
+                ('conv2.conv', 'conv_head'),
+                ('conv2.bn', 'bn2'),
             ),
+            dropped=('classifier',),
         ),
         KeyMapping(
             'mmpretrain',
             r'layer\d+\.\d+\.conv\.\d',
             tuple(
-                (rf'{re.escape(block.ours)}\.conv\.{k}\.', f'{block.ours}.{part}.')
+                (f'{block.ours}.{part}', f'{block.ours}.conv.{k}')
                 for block in blocks
                 for k, part in enumerate(block.parts)
             ),
@@ -96,24 +95,24 @@ def mobilenet_v3_key_mappings(
             'torchvision',
             r'features\.\d+\.block\.',
             (
-                *conv_and_bn_rules('features.0', 'layer0'),
-                *torchvision_block_rules(blocks),
-                *conv_and_bn_rules(f'features.{last}', f'layer{last}'),
-                CLASSIFIER,
+                *conv_and_bn_pairs('layer0', 'features.0'),
+                *torchvision_block_pairs(blocks),
+                *conv_and_bn_pairs(f'layer{last}', f'features.{last}'),
             ),
+            dropped=('classifier',),
         ),
         KeyMapping(
             'timm',
             r'conv_stem\.',
             (
-                *timm_stem_rules('layer0'),
-                *timm_block_rules(blocks),
-                (rf'blocks\.{timm_stages}\.0\.conv\.', f'layer{last}.conv.'),
-                (rf'blocks\.{timm_stages}\.0\.bn1\.', f'layer{last}.bn.'),
-                # This convolution stands behind the pooling, so it is the classifier's.
-                (r'conv_head\.', None),
-                CLASSIFIER,
+                ('layer0.conv', 'conv_stem'),
+                ('layer0.bn', 'bn1'),
+                *timm_block_pairs(blocks),
+                (f'layer{last}.conv', f'blocks.{timm_stages}.0.conv'),
+                (f'layer{last}.bn', f'blocks.{timm_stages}.0.bn1'),
             ),
+            # timm's last convolution stands behind the pooling, so it is the classifier's.
+            dropped=('conv_head', 'classifier'),
         ),
     )
 
@@ -124,9 +123,9 @@ MOBILENET_V3_PUBLISHED = (
         'mobilenet_v3_*',
         'mobilenet_v3',
         'torchvision',
-        dict(padding='symmetric', eps=1e-3),
+        {PADDING: 'symmetric', EPS: 1e-3},
     ),
-    Published('timm', 'tf_mobilenetv3_*', 'tf_mobilenetv3', 'timm', dict(padding='same', eps=1e-3)),
+    Published('timm', 'tf_mobilenetv3_*', 'tf_mobilenetv3', 'timm', {PADDING: 'same', EPS: 1e-3}),
     Published(
         'timm',
         'mobilenetv3_rw',
@@ -135,58 +134,53 @@ MOBILENET_V3_PUBLISHED = (
         other='their squeeze-and-excitations have other widths',
         only_named=True,
     ),
-    Published('timm', 'mobilenetv3_*', 'mobilenetv3_', 'timm', dict(padding='symmetric', eps=1e-5)),
+    Published('timm', 'mobilenetv3_*', 'mobilenetv3_', 'timm', {PADDING: 'symmetric', EPS: 1e-5}),
     Published(
         'mmpretrain',
         'mobilenet-v3-small-050 and -075',
         'mobilenet_v3_small_0(50|75)_3rdparty',
         None,
-        dict(padding='symmetric', eps=1e-5),
+        {PADDING: 'symmetric', EPS: 1e-5},
     ),
 )
 
 
-def timm_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
-    """Returns the rules for inverted residuals of timm, which numbers norms by place."""
+def timm_block_pairs(blocks: Iterable[BlockNames]) -> Pairs:
+    """Returns our names and timm's in inverted residuals, whose norms timm numbers by place."""
     for block in blocks:
-        theirs = re.escape(block.timm)
+        ours, theirs = block.ours, block.timm
         convs = ('conv_pw', 'conv_dw', 'conv_pwl') if block.expands else ('conv_dw', 'conv_pw')
         parts = [part for part in block.parts if part != 'se']
         for i, (conv, part) in enumerate(zip(convs, parts, strict=True), 1):
-            yield rf'{theirs}\.{conv}\.', f'{block.ours}.{part}.conv.'
-            yield rf'{theirs}\.bn{i}\.', f'{block.ours}.{part}.bn.'
-        yield rf'{theirs}\.se\.conv_reduce\.', f'{block.ours}.se.conv1.conv.'
-        yield rf'{theirs}\.se\.conv_expand\.', f'{block.ours}.se.conv2.conv.'
+            yield f'{ours}.{part}.conv', f'{theirs}.{conv}'
+            yield f'{ours}.{part}.bn', f'{theirs}.bn{i}'
+        yield f'{ours}.se.conv1.conv', f'{theirs}.se.conv_reduce'
+        yield f'{ours}.se.conv2.conv', f'{theirs}.se.conv_expand'
 
 
-def torchvision_block_rules(blocks: Iterable[BlockNames]) -> Iterator[Rule]:
-    """Returns the rules for inverted residuals of torchvision since MobileNetV3."""
+def torchvision_block_pairs(blocks: Iterable[BlockNames]) -> Pairs:
+    """Returns our names and torchvision's in inverted residuals since MobileNetV3."""
     for block in blocks:
         for k, part in enumerate(block.parts):
             theirs = f'features.{block.position}.block.{k}'
             if part == 'se':
-                yield rf'{re.escape(theirs)}\.fc([12])\.', rf'{block.ours}.se.conv\1.conv.'
+                yield f'{block.ours}.se.conv1.conv', f'{theirs}.fc1'
+                yield f'{block.ours}.se.conv2.conv', f'{theirs}.fc2'
             else:
-                yield from conv_and_bn_rules(theirs, f'{block.ours}.{part}')
+                yield from conv_and_bn_pairs(f'{block.ours}.{part}', theirs)
 
 
-def _torchvision_v2_block(block: BlockNames) -> Iterator[Rule]:
+def _torchvision_v2_block(block: BlockNames) -> Pairs:
     theirs = f'features.{block.position}.conv'
     *convs, linear = block.parts
     for k, part in enumerate(convs):
-        yield from conv_and_bn_rules(f'{theirs}.{k}', f'{block.ours}.{part}')
+        yield from conv_and_bn_pairs(f'{block.ours}.{part}', f'{theirs}.{k}')
     # The projection and its norm have no container of their own.
     for k, layer in enumerate(('conv', 'bn'), len(convs)):
-        yield re.escape(f'{theirs}.{k}.'), f'{block.ours}.{linear}.{layer}.'
+        yield f'{block.ours}.{linear}.{layer}', f'{theirs}.{k}'
 
 
-def conv_and_bn_rules(theirs: str, ours: str) -> Iterator[Rule]:
-    """Returns the rules for a convolution and its norm that torchvision has in one container."""
-    for k, layer in enumerate(('conv', 'bn')):
-        yield re.escape(f'{theirs}.{k}.'), f'{ours}.{layer}.'
-
-
-def timm_stem_rules(ours: str) -> Iterator[Rule]:
-    """Returns the rules for the first convolution of timm's nets and its norm."""
-    yield r'conv_stem\.', f'{ours}.conv.'
-    yield r'bn1\.', f'{ours}.bn.'
+def conv_and_bn_pairs(ours: str, theirs: str) -> Pairs:
+    """Returns the names of a convolution and its norm, which torchvision numbers."""
+    yield f'{ours}.conv', f'{theirs}.0'
+    yield f'{ours}.bn', f'{theirs}.1'

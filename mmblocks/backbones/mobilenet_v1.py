@@ -12,14 +12,14 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
-from mmblocks.backbones.mobilenet_keys import MOBILENET_V1_KEY_MAPPINGS
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.depthwise_separable import DepthwiseSeparableConv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
 class _Stage(NamedTuple):
@@ -81,17 +81,17 @@ class MobileNetV1(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU6', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU6', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         head_conv: bool = False,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(MobileNetV1, locals())
         if out_indices is None:
@@ -105,13 +105,13 @@ class MobileNetV1(BaseBackbone):
         blocks = limit_strides(strides, output_stride)
         groups = self._groups(in_channels, blocks, head_conv, layers)
         self.add_groups(groups, len(self.stages) + head_conv)
-        register_key_mappings(self, MOBILENET_V1_KEY_MAPPINGS)
+        register_key_mappings(self, [drop_parts('timm', 'classifier')])
 
     def _channels(self, base: int) -> int:
         return make_divisible(base * self.widen_factor, 8)
 
     def _groups(
-        self, in_channels: int, strides: list[BlockStride], head_conv: bool, layers: dict
+        self, in_channels: int, strides: list[BlockStride], head_conv: bool, layers: ConfigType
     ) -> Iterator[Group]:
         channels = self._channels(self.stem_channels)
         stem = _conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
@@ -142,9 +142,9 @@ def _conv_norm_act(
     out_channels: int,
     kernel_size: int,
     stride: int,
-    conv_cfg: dict | None,
-    norm_cfg: dict,
-    act_cfg: dict,
+    conv_cfg: ConfigType | None,
+    norm_cfg: ConfigType,
+    act_cfg: ConfigType,
 ) -> dict[str, nn.Module]:
     conv = build_conv(
         conv_cfg,

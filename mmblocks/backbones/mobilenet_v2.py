@@ -18,6 +18,7 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 
@@ -87,19 +88,19 @@ class MobileNetV2(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (1, 2, 4, 7),
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU6'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU6'),
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         deepen_factor: float = 1.0,
         fix_stem_head: bool = False,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(MobileNetV2, locals())
         init_cfg = resolve_init_cfg(init_cfg, pretrained)
@@ -138,7 +139,7 @@ class MobileNetV2(BaseBackbone):
         stages: list[_Stage],
         strides: list[BlockStride],
         head_channels: int,
-        layers: dict,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         stem = ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers)
         yield Group({'conv1': stem}, channels, 2, is_output=False)

@@ -20,6 +20,7 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 
@@ -134,7 +135,9 @@ class MobileNetV3(BaseBackbone):
     default_init_cfg = DEPTHWISE_INIT_CFG
     published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16
-    se_cfg: ClassVar[dict] = dict(ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid)))
+    se_cfg: ClassVar[ConfigType] = dict(
+        ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid))
+    )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         'small': _Arch(_SMALL, 1.0),
         'small_075': _Arch(_SMALL, 0.75),
@@ -146,18 +149,18 @@ class MobileNetV3(BaseBackbone):
     def __init__(
         self,
         arch: str = 'small',
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001, momentum=0.01),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001, momentum=0.01),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
-        act_cfg: dict | None = None,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        act_cfg: ConfigType | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(MobileNetV3, locals())
@@ -184,8 +187,8 @@ class MobileNetV3(BaseBackbone):
         in_channels: int,
         blocks: list[_Block],
         strides: list[BlockStride],
-        act_cfg: dict | None,
-        layers: dict,
+        act_cfg: ConfigType | None,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         channels = self.stem_channels
         ends = dict(layers, act_cfg=act_cfg or dict(type='HSwish'))

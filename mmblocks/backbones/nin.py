@@ -19,10 +19,10 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
 _AVERAGE = Pool(3, ceil_mode=True, average=True)
@@ -96,16 +96,16 @@ class NIN(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(NIN, locals())
@@ -121,7 +121,7 @@ class NIN(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes, number=number)
         self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('Caffe', rf'features\.{number}\.')])
+            register_key_mappings(self, [drop_parts('Caffe', f'features.{number}')])
 
 
 def _classifier(in_channels: int, num_classes: int, number: int) -> dict[str, nn.Module]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from mmcv.cnn import build_activation_layer
 from torch import nn
@@ -11,10 +12,10 @@ from torch import nn
 from mmblocks.backbones.base import Group
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.weights.key_mapping import KeyMapping
+from mmblocks.utils.types import ConfigType
 
 # Weights by what comes in: without norms nothing else keeps the signal's size.
-PLAIN_INIT_CFG = [
+PLAIN_INIT_CFG: list[ConfigType] = [
     dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in'),
     dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
 ]
@@ -30,22 +31,22 @@ class LayerCfgs(NamedTuple):
         drop_rate: Share of the values that a dropout of the table zeroes in training.
     """
 
-    conv_cfg: dict | None
-    norm_cfg: dict | None
-    act_cfg: dict
+    conv_cfg: ConfigType | None
+    norm_cfg: ConfigType | None
+    act_cfg: ConfigType
     drop_rate: float = 0.0
 
 
 class Layer(Protocol):
-    """A row of a plain net's table.
+    """A row of a plain net's table."""
 
-    Attributes:
-        channels: Output channels; 0 where they are those of the input.
-        stride: Input pixels per output pixel.
-    """
+    @property
+    def channels(self) -> int:
+        """Output channels; 0 where they are those of the input."""
 
-    channels: int
-    stride: int
+    @property
+    def stride(self) -> int:
+        """Input pixels per output pixel."""
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
         """Returns the modules, each of which gets a number of its own."""
@@ -75,14 +76,15 @@ class Conv(NamedTuple):
         ]
         if cfgs.norm_cfg is not None:
             modules.append(build_norm(cfgs.norm_cfg, self.channels)[1])
-        activation = build_activation_layer(cfgs.act_cfg)
+        activation: Any = build_activation_layer(cfgs.act_cfg)
         # Nobody else sees what comes in, so it can be overwritten.
         if hasattr(activation, 'inplace') and 'inplace' not in cfgs.act_cfg:
             activation.inplace = True
         return [*modules, activation]
 
 
-class Pool(NamedTuple):
+@dataclass(frozen=True)
+class Pool:
     """A max or average pooling."""
 
     kernel_size: int
@@ -90,7 +92,7 @@ class Pool(NamedTuple):
     ceil_mode: bool = False
     average: bool = False
 
-    channels = 0
+    channels: ClassVar[int] = 0
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
         """Returns the pooling."""
@@ -98,11 +100,12 @@ class Pool(NamedTuple):
         return [pooling(self.kernel_size, self.stride, ceil_mode=self.ceil_mode)]
 
 
-class Dropout(NamedTuple):
+@dataclass(frozen=True)
+class Dropout:
     """A dropout, or nothing under its number if nothing is to be dropped."""
 
-    channels = 0
-    stride = 1
+    channels: ClassVar[int] = 0
+    stride: ClassVar[int] = 1
 
     def build(self, in_channels: int, cfgs: LayerCfgs) -> list[nn.Module]:
         """Returns the dropout."""
@@ -142,13 +145,3 @@ def plain_groups(
                 number += 1
             channels, stride = layer.channels or channels, stride * layer.stride
         yield Group(modules, channels, stride)
-
-
-def without_classifier(library: str, keys: str = r'classifier\.') -> KeyMapping:
-    """Returns the mapping of weights whose classifier a net without one leaves out.
-
-    Args:
-        library: Whose mapping it is.
-        keys: Regular expression of the classifier's keys.
-    """
-    return KeyMapping(library, keys, ((keys, None),))

@@ -19,7 +19,8 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -103,16 +104,16 @@ class PreActSEResNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
@@ -132,7 +133,8 @@ class PreActSEResNet(BaseBackbone):
         )
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, 4, classifier if num_classes > 0 else None)
-        register_key_mappings(self, _key_mappings(with_classifier=num_classes > 0))
+        num_stages = len(self.arch_settings[depth].stage_blocks)
+        register_key_mappings(self, _key_mappings(num_stages, with_classifier=num_classes > 0))
 
     def _groups(
         self,
@@ -142,7 +144,7 @@ class PreActSEResNet(BaseBackbone):
         stem: _Stem,
         strides: Sequence[BlockStride],
         se_ratio: int | None,
-        layers: dict,
+        layers: ConfigType,
     ) -> Iterator[Group]:
         block, stage_blocks = self.arch_settings[depth]
         channels = base_channels
@@ -195,8 +197,8 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     return {'head': Sequential(head, init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))}
 
 
-def _key_mappings(with_classifier: bool) -> tuple[KeyMapping, ...]:
-    dropped: tuple[Rule, ...] = () if with_classifier else ((r'head\.', None),)
+def _key_mappings(num_stages: int, with_classifier: bool) -> tuple[KeyMapping, ...]:
+    stages = ((f'stages.{i}', f'stages_{i}') for i in range(num_stages))
     return (
         KeyMapping(
             'timm with another stem',
@@ -207,7 +209,8 @@ def _key_mappings(with_classifier: bool) -> tuple[KeyMapping, ...]:
             'timm with features_only',
             r'stem_conv\.',
             # It has neither the last norm nor a classifier; so they are not written.
-            ((r'stem_', 'stem.'), (r'stages_', 'stages.'), (r'(norm|head)\.', None)),
+            (('stem.conv', 'stem_conv'), *stages),
+            dropped=('norm', 'head'),
         ),
-        KeyMapping('timm', r'head\.', dropped),
+        KeyMapping('timm', r'head\.', dropped=() if with_classifier else ('head',)),
     )

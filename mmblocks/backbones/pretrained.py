@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 
+from mmblocks.utils.types import MultiConfig
 
-def resolve_init_cfg(
-    init_cfg: dict | list[dict] | None, pretrained: str | None
-) -> dict | list[dict] | None:
+
+def resolve_init_cfg(init_cfg: MultiConfig | None, pretrained: str | None) -> MultiConfig | None:
     """Returns the initialisation config that either of the two arguments asks for.
 
     Args:

@@ -26,6 +26,7 @@ from mmblocks.utils.checks import (
     is_layer_cfg,
     is_list_of,
 )
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 
 # 0 and 1 as well.
@@ -121,19 +122,19 @@ class ResNet(BaseBackbone):
         deep_stem: bool = False,
         avg_down: bool = False,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', requires_grad=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', requires_grad=True),
         norm_eval: bool = True,
-        dcn: dict | None = None,
+        dcn: ConfigType | None = None,
         stage_with_dcn: Sequence[bool] = (False, False, False, False),
-        plugins: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
         with_cp: bool = False,
         zero_init_residual: bool = True,
         pretrained: str | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         drop_path_rate: float = 0.0,
         expansion: int | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('style', style, ('pytorch', 'caffe'))
@@ -152,8 +153,8 @@ class ResNet(BaseBackbone):
         check_per_stage('dilations', dilations, num_stages, COUNT)
         stage_with_dcn = _check_dcn(dcn, stage_with_dcn, num_stages)
         stages = [
-            _Stage(blocks, base_channels * 2**i, *options)
-            for i, (blocks, *options) in enumerate(
+            _Stage(blocks, base_channels * 2**i, stride, dilation, with_dcn)
+            for i, (blocks, stride, dilation, with_dcn) in enumerate(
                 zip(stage_blocks[:num_stages], strides, dilations, stage_with_dcn, strict=True)
             )
         ]
@@ -181,7 +182,7 @@ class ResNet(BaseBackbone):
         self.add_groups(groups, num_stages)
         own_options = self.block_options(base_channels)
         register_key_mappings(
-            self, resnet_key_mappings(strides, avg_down, with_se='se_ratio' in own_options)
+            self, resnet_key_mappings(stage_blocks, strides, avg_down, 'se_ratio' in own_options)
         )
         if base_channels == 64:
             self.published = resnet_published(
@@ -202,7 +203,7 @@ class ResNet(BaseBackbone):
         channels: int,
         stages: list[_Stage],
         avg_down: bool,
-        dcn: dict | None,
+        dcn: ConfigType | None,
         block_args: dict[str, Any],
         drop_path_rates: Iterator[float],
     ) -> Iterator[Group]:
@@ -250,7 +251,7 @@ def _rising(last: float, num_blocks: int) -> Iterator[float]:
 
 
 def _check_dcn(
-    dcn: dict | None, stage_with_dcn: Sequence[bool], num_stages: int
+    dcn: ConfigType | None, stage_with_dcn: Sequence[bool], num_stages: int
 ) -> tuple[bool, ...]:
     check('dcn', dcn, Accepted(is_layer_cfg, "a dict such as dict(type='DCNv2')"), optional=True)
     check('stage_with_dcn', stage_with_dcn, _BOOLS)
@@ -269,7 +270,7 @@ def _check_dcn(
 
 
 def _plain_stem(
-    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict | None
+    in_channels: int, channels: int, conv_cfg: ConfigType | None, norm_cfg: ConfigType | None
 ) -> dict[str, nn.Module]:
     norm_name, norm = build_norm(norm_cfg, channels, postfix=1)
     conv = build_conv(
@@ -279,7 +280,7 @@ def _plain_stem(
 
 
 def _deep_stem(
-    in_channels: int, channels: int, conv_cfg: dict | None, norm_cfg: dict | None
+    in_channels: int, channels: int, conv_cfg: ConfigType | None, norm_cfg: ConfigType | None
 ) -> dict[str, nn.Module]:
     layers: list[nn.Module] = []
     for out_channels, stride in ((channels // 2, 2), (channels // 2, 1), (channels, 1)):
@@ -309,8 +310,8 @@ def _downsample(
     out_channels: int,
     stride: int,
     avg_down: bool,
-    conv_cfg: dict | None,
-    norm_cfg: dict | None,
+    conv_cfg: ConfigType | None,
+    norm_cfg: ConfigType | None,
 ) -> nn.Module:
     layers: list[nn.Module] = []
     if avg_down:

@@ -2,60 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
-from mmblocks.weights.key_mapping import KeyMapping, Rule
+from mmblocks.backbones.traits import STYLE
+from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 
-
-def _detectron2_stage(stage: int) -> tuple[Rule, ...]:
-    theirs, ours = rf'res{stage}\.(\d+)\.', rf'layer{stage - 1}.\1.'
-    return (
-        (rf'{theirs}shortcut\.norm\.', f'{ours}downsample.1.'),
-        (rf'{theirs}shortcut\.', f'{ours}downsample.0.'),
-        (rf'{theirs}conv(\d)\.norm\.', rf'{ours}bn\2.'),
-        (theirs, ours),
-    )
-
-
-_MMPRETRAIN_STEM: tuple[Rule, ...] = tuple(
-    (rf'stem\.{i}\.{layer}\.', f'stem.{3 * i + offset}.')
-    for i in (0, 1, 2)
-    for offset, layer in enumerate(('conv', 'bn'))
-)
-
-
-def _mmpretrain_rules(keys: Iterable[str]) -> tuple[Rule, ...]:
-    if not any(re.match(r'layer\d\.0\.downsample\.2\.', key) for key in keys):
-        return _MMPRETRAIN_STEM
-    stages = [i for i in (1, 2, 3, 4) if f'layer{i}.0.downsample.0.weight' in keys]
-    return (*_MMPRETRAIN_STEM, *_without_pool(stages))
-
-
-def _without_pool(stages: Iterable[int]) -> Iterable[Rule]:
-    # With avg_down, mmpretrain leaves the pool out, and so its number, where the stride is 1.
-    for stage in stages:
-        for i in (0, 1):
-            yield rf'layer{stage}\.0\.downsample\.{i}\.', f'layer{stage}.0.downsample.{i + 1}.'
-
-
-CLASSIFIER: Rule = (r'fc\.', None)
-TIMM_SE: tuple[Rule, ...] = (
-    (r'(layer\d\.\d+)\.se\.fc1\.', r'\1.se_layer.conv1.conv.'),
-    (r'(layer\d\.\d+)\.se\.fc2\.', r'\1.se_layer.conv2.conv.'),
-)
-
-_KEY_MAPPINGS = (
-    KeyMapping(
-        'detectron2',
-        r'stem\.conv1\.weight|res2\.0\.',
-        (
-            (r'stem\.conv1\.norm\.', 'bn1.'),
-            (r'stem\.conv1\.', 'conv1.'),
-            *(rule for stage in (2, 3, 4, 5) for rule in _detectron2_stage(stage)),
-        ),
-    ),
+_REFUSED = (
     KeyMapping(
         'timm (legacy)',
         r'layer0\.conv1\.|layer\d\.\d+\.se_module\.',
@@ -73,59 +26,115 @@ _KEY_MAPPINGS = (
         r'maxpool\.0\.',
         refused='its stem has a convolution in place of the max pool, so the outputs would differ',
     ),
-    KeyMapping('mmpretrain (deep stem)', r'stem\.0\.conv\.', _mmpretrain_rules),
-    KeyMapping(
-        'timm (deep stem)',
-        r'conv1\.0\.weight',
-        ((r'conv1\.', 'stem.'), (r'bn1\.', 'stem.7.'), *TIMM_SE, CLASSIFIER),
-    ),
-    KeyMapping('timm (SE)', r'layer\d\.\d+\.se\.fc1\.', (*TIMM_SE, CLASSIFIER)),
-    KeyMapping('torchvision', r'fc\.weight', (CLASSIFIER,)),
 )
-
-
+_SE = r'layer\d\.\d+\.se\.fc1\.'
 _SE_IN_A_NET_WITHOUT = KeyMapping(
     'timm (SE)',
-    r'layer\d\.\d+\.se\.fc1\.',
+    _SE,
     refused='its blocks have squeeze-and-excitations that this net lacks, so the outputs would '
     'differ; SEResNet takes those with the stem of a plain ResNet',
 )
 
 
 def resnet_key_mappings(
-    strides: Sequence[int], avg_down: bool, with_se: bool = False
+    stage_blocks: Sequence[int], strides: Sequence[int], avg_down: bool, with_se: bool = False
 ) -> tuple[KeyMapping, ...]:
     """Returns the mappings of ResNet and its relatives.
 
     Args:
-        strides: Stride of each stage.
+        stage_blocks: Number of blocks of each stage, built or not.
+        strides: Stride of each stage that is built.
         avg_down: Whether shortcuts downsample by pooling.
         with_se: Whether the blocks have squeeze-and-excitations.
     """
-    stages = [i for i, stride in enumerate(strides, 1) if avg_down and stride == 1]
-    written = (*_MMPRETRAIN_STEM, *_without_pool(stages))
-    mappings = tuple(
-        mapping._replace(written=written) if callable(mapping.rules) else mapping
-        for mapping in _KEY_MAPPINGS
+    timm_se = tuple(
+        (f'layer{i}.{j}.se_layer.conv{k}.conv', f'layer{i}.{j}.se.fc{k}')
+        for i, num_blocks in enumerate(stage_blocks, 1)
+        for j in range(num_blocks)
+        for k in (1, 2)
     )
-    return mappings if with_se else (_SE_IN_A_NET_WITHOUT, *mappings)
+    detectron2 = tuple(_detectron2_pairs(stage_blocks))
+    fc = ('fc',)
+    return (
+        *(() if with_se else (_SE_IN_A_NET_WITHOUT,)),
+        KeyMapping('detectron2', r'stem\.conv1\.weight|res2\.0\.', detectron2),
+        *_REFUSED,
+        *_mmpretrain_key_mappings(strides if avg_down else ()),
+        KeyMapping(
+            'timm (deep stem)',
+            r'conv1\.0\.weight',
+            (('stem', 'conv1'), ('stem.7', 'bn1'), *timm_se),
+            fc,
+        ),
+        KeyMapping('timm (SE)', _SE, timm_se, fc),
+        KeyMapping('torchvision', r'fc\.weight', dropped=fc),
+    )
+
+
+def _detectron2_pairs(stage_blocks: Sequence[int]) -> Iterator[tuple[str, str]]:
+    yield 'conv1', 'stem.conv1'
+    yield 'bn1', 'stem.conv1.norm'
+    for i, num_blocks in enumerate(stage_blocks, 1):
+        ours, theirs = f'layer{i}', f'res{i + 1}'
+        yield ours, theirs
+        yield f'{ours}.0.downsample.0', f'{theirs}.0.shortcut'
+        yield f'{ours}.0.downsample.1', f'{theirs}.0.shortcut.norm'
+        for j in range(num_blocks):
+            for k in (1, 2, 3):
+                yield f'{ours}.{j}.bn{k}', f'{theirs}.{j}.conv{k}.norm'
+
+
+def _mmpretrain_key_mappings(strides: Sequence[int]) -> Iterator[KeyMapping]:
+    """Returns the mappings of deep stems, and of shortcuts that downsample by pooling.
+
+    mmpretrain leaves the pool out, and so its number, in stages of stride 1. Which ones those are
+    is up to the net that the weights are from, which can be dilated where this one is not. The
+    last stage with a pool shows it: without are those behind it, and mostly the first.
+
+    Args:
+        strides: Stride of each stage; none where shortcuts do not pool.
+    """
+    name, marker = 'mmpretrain (deep stem)', r'stem\.0\.conv\.'
+    stem = tuple(
+        (f'stem.{3 * i + k}', f'stem.{i}.{layer}')
+        for i in (0, 1, 2)
+        for k, layer in enumerate(('conv', 'bn'))
+    )
+    without_pool = [i for i, stride in enumerate(strides, 1) if stride == 1]
+    last_pool = max({2, 3, 4}.difference(without_pool), default=0)
+    for last in (4, 3, 2) if strides else ():
+        first = [1] if strides[0] == 1 else []
+        stages = without_pool if last == last_pool else [*first, *range(last + 1, 5)]
+        is_own = without_pool == [i for i in stages if i <= len(strides)]
+        shortcuts = (
+            (f'layer{i}.0.downsample.{k + 1}', f'layer{i}.0.downsample.{k}')
+            for i in stages
+            for k in (0, 1)
+        )
+        yield KeyMapping(
+            name if is_own else 'mmpretrain with other strides (deep stem)',
+            marker,
+            (*stem, *shortcuts),
+            also=rf'layer{last}\.0\.downsample\.2\.',
+        )
+    yield KeyMapping(name, marker, stem)
 
 
 _STYLES = (
-    Published('mmdet', '*_caffe', r'(resnet|r)\d+_(caffe|msra)', None, dict(style='caffe')),
+    Published('mmdet', '*_caffe', r'(resnet|r)\d+_(caffe|msra)', None, {STYLE: 'caffe'}),
     Published(
         'detectron2',
         'MSRA R-50 and R-101, and detectors that start from them',
         r'msra_r_\d+|r_(50|101)_(fpn|c4|dc5)_[13]x',
         'detectron2',
-        dict(style='caffe'),
+        {STYLE: 'caffe'},
     ),
     Published(
         'detectron2',
         'X-101-32x8d, and ResNets converted from torchvision',
         r'x_101|torchvision_r',
         'detectron2',
-        dict(style='pytorch'),
+        {STYLE: 'pytorch'},
     ),
 )
 _OTHER_STEM = Published(

@@ -21,7 +21,8 @@ from mmblocks.layers.senet_blocks import (
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
 class _Arch(NamedTuple):
@@ -107,15 +108,15 @@ class SENet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         drop_rate: float = 0.2,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('arch', str(arch), self.arch_settings)
         check_arguments(SENet, locals())
@@ -134,14 +135,13 @@ class SENet(BaseBackbone):
         groups = self._groups(in_channels, settings, base_channels, se_ratio, layers)
         classifier = pooled_linear('last_linear', num_classes, drop_rate)
         self.add_groups(groups, len(settings.stage_blocks), classifier)
-        dropped: tuple[Rule, ...] = () if classifier else ((_CLASSIFIER, None),)
-        register_key_mappings(
-            self, (_OTHER_POOL, KeyMapping('timm (legacy)', _CLASSIFIER, dropped))
-        )
+        dropped = () if classifier else ('last_linear',)
+        theirs = KeyMapping('timm (legacy)', r'last_linear\.', dropped=dropped)
+        register_key_mappings(self, (_OTHER_POOL, theirs))
 
     @staticmethod
     def _groups(
-        in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: dict
+        in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: ConfigType
     ) -> Iterator[Group]:
         stem, channels = _stem(in_channels, arch, base_channels, layers)
         yield Group(
@@ -172,7 +172,9 @@ class SENet(BaseBackbone):
             yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, 2 ** (i + 2))
 
 
-def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tuple[nn.Module, int]:
+def _stem(
+    in_channels: int, arch: _Arch, base_channels: int, layers: ConfigType
+) -> tuple[nn.Module, int]:
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     channels = in_channels
     for i, (kernel_size, width) in enumerate(arch.stem, 1):
@@ -194,7 +196,7 @@ def _stem(in_channels: int, arch: _Arch, base_channels: int, layers: dict) -> tu
 
 
 def _downsample(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: dict
+    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: ConfigType
 ) -> nn.Module:
     return Sequential(
         build_conv(
@@ -210,7 +212,6 @@ def _downsample(
     )
 
 
-_CLASSIFIER = r'last_linear\.'
 _OTHER_POOL = KeyMapping(
     "SEResNet or timm's seresnet",
     r'layer\d\.\d+\.(se|se_layer)\.',

@@ -14,11 +14,12 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnit
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class _Widths(NamedTuple):
     stem: int
-    stages: tuple[int, int, int]
+    stages: tuple[int, ...]
 
 
 @MODELS.register_module()
@@ -78,15 +79,15 @@ class ShuffleNetV1(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (2,),
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('groups', groups, self.widths)
         check_arguments(ShuffleNetV1, locals())
@@ -98,7 +99,7 @@ class ShuffleNetV1(BaseBackbone):
         self.add_groups(self._groups(widths, groups, in_channels, layers), len(self.stage_blocks))
 
     def _groups(
-        self, widths: _Widths, groups: int, in_channels: int, layers: dict[str, dict | None]
+        self, widths: _Widths, groups: int, in_channels: int, layers: ConfigType
     ) -> Iterator[Group]:
         channels, stride = widths.stem, 4
         stem = {

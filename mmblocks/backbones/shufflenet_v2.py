@@ -11,36 +11,18 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.mobilenet_keys import conv_and_bn_pairs
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
-SHUFFLENET_V2_KEY_MAPPINGS = (
-    KeyMapping(
-        'torchvision',
-        r'stage2\.0\.branch1\.',
-        (
-            (r'conv1\.0\.', r'conv1.conv.'),
-            (r'conv1\.1\.', r'conv1.bn.'),
-            *(
-                (rf'stage{i + 2}\.(\d+)\.{branch}\.{at}\.', rf'layers.{i}.\1.{branch}.{ours}.')
-                for i in range(3)
-                for branch, theirs in (
-                    ('branch1', {0: '0.conv', 1: '0.bn', 2: '1.conv', 3: '1.bn'}),
-                    (
-                        'branch2',
-                        {0: '0.conv', 1: '0.bn', 3: '1.conv', 4: '1.bn', 5: '2.conv', 6: '2.bn'},
-                    ),
-                )
-                for at, ours in theirs.items()
-            ),
-            (r'conv5\.0\.', r'layers.3.conv.'),
-            (r'conv5\.1\.', r'layers.3.bn.'),
-            (r'fc\.', None),
-        ),
-    ),
-)
+# Names of a branch's layers here and torchvision's numbers, which count the ReLUs too.
+_BRANCHES = {
+    'branch1': {'0.conv': 0, '0.bn': 1, '1.conv': 2, '1.bn': 3},
+    'branch2': {'0.conv': 0, '0.bn': 1, '1.conv': 3, '1.bn': 4, '2.conv': 5, '2.bn': 6},
+}
 
 
 class _Widths(NamedTuple):
@@ -97,15 +79,15 @@ class ShuffleNetV2(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (3,),
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('widen_factor', widen_factor, self.widths)
         check_arguments(ShuffleNetV2, locals())
@@ -115,11 +97,9 @@ class ShuffleNetV2(BaseBackbone):
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(self.widths[widen_factor], in_channels, layers)
         self.add_groups(groups, len(self.stage_blocks) + 1)
-        register_key_mappings(self, SHUFFLENET_V2_KEY_MAPPINGS)
+        register_key_mappings(self, [_torchvision(self.stage_blocks)])
 
-    def _groups(
-        self, widths: _Widths, in_channels: int, layers: dict[str, dict | None]
-    ) -> Iterator[Group]:
+    def _groups(self, widths: _Widths, in_channels: int, layers: ConfigType) -> Iterator[Group]:
         channels, stride = self.stem_channels, 4
         stem = {
             'conv1': ConvModule(in_channels, channels, 3, stride=2, padding=1, **layers),
@@ -133,3 +113,24 @@ class ShuffleNetV2(BaseBackbone):
             yield Group({f'layers.{i}': Sequential(first, *rest)}, channels, stride)
         last = ConvModule(channels, widths.last, 1, **layers)
         yield Group({f'layers.{len(widths.stages)}': last}, widths.last, stride)
+
+
+def _torchvision(stage_blocks: Sequence[int]) -> KeyMapping:
+    last = f'layers.{len(stage_blocks)}'
+    units = (
+        (f'layers.{i}.{j}.{branch}.{ours}', f'stage{i + 2}.{j}.{branch}.{theirs}')
+        for i, num_blocks in enumerate(stage_blocks)
+        for j in range(num_blocks)
+        for branch, numbers in _BRANCHES.items()
+        for ours, theirs in numbers.items()
+    )
+    return KeyMapping(
+        'torchvision',
+        r'stage2\.0\.branch1\.',
+        (
+            *conv_and_bn_pairs('conv1', 'conv1'),
+            *units,
+            *conv_and_bn_pairs(last, 'conv5'),
+        ),
+        dropped=('fc',),
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
@@ -19,18 +20,19 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
-from mmblocks.weights.key_mapping import register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
-class _Fire(NamedTuple):
+@dataclass(frozen=True)
+class _Fire:
     squeeze_channels: int
     expand_channels: int
 
-    stride = 1
+    stride: ClassVar[int] = 1
 
     @property
     def channels(self) -> int:
@@ -104,16 +106,16 @@ class SqueezeNet(BaseBackbone):
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(SqueezeNet, locals())
         arch = self._arch_named(arch)
@@ -127,7 +129,7 @@ class SqueezeNet(BaseBackbone):
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
         if num_classes < 0:
-            register_key_mappings(self, [without_classifier('torchvision')])
+            register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 
     def _arch_named(self, arch: str | float) -> str:
         # To Python, and so on a command line, 1_1 is the number 11.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
@@ -18,11 +18,11 @@ from mmblocks.backbones.plain import (
     LayerCfgs,
     Pool,
     plain_groups,
-    without_classifier,
 )
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
 
 @MODELS.register_module()
@@ -94,18 +94,18 @@ class VGG(BaseBackbone):
         dilations: Sequence[int] = (1, 1, 1, 1, 1),
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU'),
         norm_eval: bool = False,
         ceil_mode: bool = False,
         with_last_pool: bool = True,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         with_cp: bool = False,
         drop_rate: float = 0.5,
-        plugins: Sequence[dict] | None = None,
-        replace_convs: Sequence[dict] | None = None,
+        plugins: Sequence[ConfigType] | None = None,
+        replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('num_stages', num_stages, range(1, 6))
@@ -126,18 +126,14 @@ class VGG(BaseBackbone):
         self.depth = depth
         stages = self._stages(depth, dilations, ceil_mode, with_last_pool)
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        renamed = tuple(_mmpretrain_rules(self.arch_settings[depth], norm_cfg))
+        dropped = ('classifier', 'pre_logits', 'head') if num_classes < 0 else ()
+        mmpretrain = _mmpretrain(self.arch_settings[depth], norm_cfg, dropped)
         classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
         self.add_groups(groups, num_stages, classifier if num_classes > 0 else None)
         if num_classes < 0:
-            drop: Rule = (r'(classifier|pre_logits|head)\.', None)
-            register_key_mappings(
-                self, [_mmpretrain((drop, *renamed)), without_classifier('torchvision', drop[0])]
-            )
-            return
-        register_key_mappings(self, [_mmpretrain(renamed), _TIMM])
-        for i in (0, 3):
-            self.classifier[i].register_load_state_dict_pre_hook(_flatten_kernel)
+            register_key_mappings(self, [mmpretrain, drop_parts('torchvision', *dropped)])
+        else:
+            register_key_mappings(self, [mmpretrain, _TIMM])
 
     def _stages(
         self, depth: int, dilations: Sequence[int], ceil_mode: bool, with_last_pool: bool
@@ -145,8 +141,10 @@ class VGG(BaseBackbone):
         rows = zip(self.arch_settings[depth], self.stage_channels, dilations, strict=False)
         for i, (num_convs, channels, dilation) in enumerate(rows, 1):
             conv = Conv(channels, 3, padding=dilation, dilation=dilation)
-            with_pool = i < len(dilations) or with_last_pool
-            yield [conv] * num_convs + [Pool(2, ceil_mode=ceil_mode)] * with_pool
+            layers: list[Layer] = [conv] * num_convs
+            if i < len(dilations) or with_last_pool:
+                layers.append(Pool(2, ceil_mode=ceil_mode))
+            yield layers
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:
@@ -162,38 +160,30 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
     return {'avgpool': nn.AdaptiveAvgPool2d(7), 'flatten': nn.Flatten(), 'classifier': layers}
 
 
-def _mmpretrain(rules: Sequence[Rule]) -> KeyMapping:
-    return KeyMapping('mmpretrain', r'features\.\d+\.conv\.', rules)
-
-
-def _mmpretrain_rules(stages: Sequence[int], norm_cfg: dict | None) -> Iterator[Rule]:
-    """Returns the rules for mmpretrain's numbers, which count a convolution with all behind it."""
+def _mmpretrain(
+    stages: Sequence[int], norm_cfg: dict | None, dropped: tuple[str, ...]
+) -> KeyMapping:
+    """Returns mmpretrain's names, whose numbers count a convolution with all that follows it."""
+    pairs = []
     theirs = ours = 0
     norm, _ = build_norm(norm_cfg, VGG.stage_channels[0])
     for num_convs in stages:
         for _ in range(num_convs):
-            yield rf'features\.{theirs}\.conv\.', f'features.{ours}.'
-            # The norm's name there is that of its kind; the first one is the one to write.
-            yield rf'features\.{theirs}\.(?:{norm}|\w+)\.', f'features.{ours + 1}.'
+            pairs.append((f'features.{ours}', f'features.{theirs}.conv'))
+            pairs.append((f'features.{ours + 1}', f'features.{theirs}.{norm}'))
             theirs, ours = theirs + 1, ours + (3 if norm_cfg else 2)
         theirs, ours = theirs + 1, ours + 1
+    return KeyMapping('mmpretrain', r'features\.\d+\.conv\.', tuple(pairs), dropped)
 
 
 _TIMM = KeyMapping(
     'timm',
     r'pre_logits\.',
     (
-        (r'pre_logits\.fc1\.', 'classifier.0.'),
-        (r'pre_logits\.fc2\.', 'classifier.3.'),
-        (r'head\.fc\.', 'classifier.6.'),
+        ('classifier.0', 'pre_logits.fc1'),
+        ('classifier.3', 'pre_logits.fc2'),
+        ('classifier.6', 'head.fc'),
     ),
     # Convolutions that cover their whole input.
-    shapes={'pre_logits.fc1.weight': (-1, 512, 7, 7), 'pre_logits.fc2.weight': (-1, 4096, 1, 1)},
+    kernels={'pre_logits.fc1.weight': (512, 7, 7), 'pre_logits.fc2.weight': (4096, 1, 1)},
 )
-
-
-def _flatten_kernel(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Takes the kernel of a convolution that covers its whole input as a linear layer's weight."""
-    weight = state_dict.get(f'{prefix}weight')
-    if weight is not None and weight.dim() == 4:
-        state_dict[f'{prefix}weight'] = weight.flatten(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmblocks.cli.arguments import add_options, add_scenes, make_parser
 from mmblocks.digits.dataset import DigitsSettings
-from mmblocks.digits.demo import CONFIG, run
+from mmblocks.digits.demo import CONFIG, run_demo
 from mmblocks.engine import load_config
 from mmblocks.utils.errors import command
 
@@ -34,5 +34,5 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     work_dir = Path(args.work_dir or Path('work_dirs', 'demo', Path(cfg.filename).stem))
-    if not run(cfg, work_dir, args.train_scenes, args.val_scenes, args.retrain):
+    if not run_demo(cfg, work_dir, args.train_scenes, args.val_scenes, args.retrain):
         sys.exit(1)

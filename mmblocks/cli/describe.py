@@ -13,6 +13,7 @@ from mmblocks.swap.detector import find_detector
 from mmblocks.swap.outputs import check_options
 from mmblocks.utils.errors import UserError, command, first_line
 from mmblocks.utils.key_values import nested
+from mmblocks.utils.types import ConfigType
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def _show(what: str, options: dict[str, Any], image_size: int) -> str:
-    cfg: dict[str, Any] = dict(type=what)
+    cfg: ConfigType = dict(type=what)
     if what.endswith('.py') or '::' in what:
         model = load_config(what).model.to_dict()
         for key in find_detector(model):

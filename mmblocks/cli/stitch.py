@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import add_comparison, add_scenes, make_parser
-from mmblocks.digits.stitch import RUNS, run
+from mmblocks.digits.stitch import RUNS, run_stitch
 from mmblocks.utils.errors import command
 
 
@@ -26,4 +26,4 @@ def main() -> None:
     """Runs the example and prints its table."""
     options = vars(parse_args())
     options.pop('debug')
-    run(**options)
+    run_stitch(**options)

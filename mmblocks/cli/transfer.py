@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import add_comparison, add_scenes, make_parser
-from mmblocks.digits.transfer import RUNS, run
+from mmblocks.digits.transfer import RUNS, run_transfer
 from mmblocks.utils.errors import command
 
 
@@ -27,4 +27,4 @@ def main() -> None:
     """Runs the example and prints its table."""
     options = vars(parse_args())
     options.pop('debug')
-    run(**options)
+    run_transfer(**options)

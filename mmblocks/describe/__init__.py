@@ -1,1 +1,1 @@
-"""Description of the backbones: their names, costs, maps and structure."""
+"""Description of the backbones: their names, costs, outputs and structure."""

@@ -1,4 +1,4 @@
-"""What backbones there are and what maps they give."""
+"""The backbones and their outputs."""
 
 from __future__ import annotations
 

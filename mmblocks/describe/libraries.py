@@ -19,19 +19,24 @@ _PARTS = ('num_classes', 'aux_logits')
 
 
 def libraries_with(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
-    """Names the libraries that are known to have a net.
+    """Returns the names of the libraries that are known to have a net.
+
+    They are those of the nets in the table of backbones that have all of its parts and the fewest
+    others.
 
     Args:
         cfg: Config of the net.
         backbone: The net.
 
-    Returns:
-        Those of the nets in the table of backbones that have all of its parts and the fewest
-        others.
+    Example:
+        >>> cfg = dict(type='GhostNet', widen_factor=1.1, out_indices=-1)
+        >>> libraries_with(cfg, build_on_meta(cfg))
+        ['timm']
     """
     own = _kinds(backbone)
     parts = tuple((key, cfg[key]) for key in _PARTS if key in cfg)
-    fewest, libraries = float('inf'), set()
+    fewest = float('inf')
+    libraries: set[str] = set()
     for i, variant in enumerate(VARIANTS):
         if not _are_related(type(backbone), MODELS.module_dict[variant.cfg['type']]):
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from mmblocks.describe.table import backbones_table, weights_table
@@ -26,8 +25,9 @@ def write_tables(path: Path = README) -> None:
     text = path.read_text(encoding='utf-8')
     for name, make in TABLES.items():
         start, end = f'<!-- {name} -->\n', f'<!-- /{name} -->'
-        table = f'{start}{make()}\n{end}'
-        text, places = re.subn(f'{start}.*?{end}', lambda _, new=table: new, text, flags=re.DOTALL)
-        if places != 1:
+        if text.count(start) != 1 or text.count(end) != 1:
             raise UserError(f'{path} must have one "{start.strip()} ... {end}"')
+        before, rest = text.split(start)
+        _, after = rest.split(end)
+        text = f'{before}{start}{make()}\n{end}{after}'
     path.write_text(text, encoding='utf-8')

@@ -1,4 +1,4 @@
-"""The table of backbones: what each costs, what it gives, and whose weights it loads."""
+"""The table of backbones: the cost of each, its outputs, and whose weights it loads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
-from mmblocks.utils.text import comma_separated, markdown_table
+from mmblocks.utils.text import joined, markdown_table
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.published import unmet_needs
 
 
@@ -25,7 +26,7 @@ class Variant(NamedTuple):
     """
 
     title: str
-    cfg: dict[str, Any]
+    cfg: ConfigType
     peers: tuple[str, ...]
     image_size: int = 224
 
@@ -85,6 +86,18 @@ VARIANTS = (
             ('mmpretrain', 'torchvision', 'timm'),
         )
         for arch in ('small', 'large')
+    ),
+    *(
+        Variant(
+            f'MobileNetV4 conv_small {w}',
+            dict(type='MobileNetV4', widen_factor=w),
+            ('timm',),
+        )
+        for w in (0.35, 0.5, 1.0)
+    ),
+    *(
+        Variant(f'MobileNetV4 {arch}', dict(type='MobileNetV4', arch=arch), ('timm',))
+        for arch in ('conv_medium', 'conv_large')
     ),
     *(
         Variant(
@@ -211,7 +224,7 @@ def cost(cfg: Mapping[str, Any], image_size: int = 224) -> Cost:
 
 
 def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
-    channels = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
+    channels: Any = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
     image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone.eval()(image)
@@ -219,7 +232,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
 
 
 def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes the table that stands in the README.
+    """Returns the README's table of backbones.
 
     Args:
         variants: The rows.
@@ -237,23 +250,23 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
             f'`{cfg["type"]}({options})`',
             f'{parameters / 1e6:.2f} M',
             _macs(macs) + (f' at {image_size}x{image_size}' if image_size != 224 else ''),
-            comma_separated(backbone.out_channels),
-            comma_separated(backbone.out_strides),
-            comma_separated(peers),
+            joined(backbone.out_channels),
+            joined(backbone.out_strides),
+            joined(peers),
         )
         rows.append(row)
     return markdown_table(rows, 'llrrlll')
 
 
 def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Writes which libraries' weights each net loads.
+    """Returns the README's table of whose weights each net loads.
 
     Args:
-        variants: What to write about.
+        variants: The rows of the table of backbones.
 
     Returns:
-        The table in Markdown, one line per class of backbone and neck; and below it, which
-        arguments some of the weights need beside those of the table of backbones.
+        The table in Markdown, one line per class of backbone and neck; below it the arguments
+        that some of the weights need beside those of the table of backbones.
     """
     peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
     needs: dict[str, None] = {}
@@ -262,7 +275,7 @@ def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
         peers.setdefault(name, set()).update(variant.peers)
         for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
             needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
-    rows = [('net', *LIBRARIES)]
+    rows: list[tuple[str, ...]] = [('net', *LIBRARIES)]
     for name in sorted(peers, key=str.lower):
         rows.append((name, *('proved' * (library in peers[name]) for library in LIBRARIES)))
     table = markdown_table(rows, 'l' + 'c' * len(LIBRARIES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import mmcv
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -21,7 +22,7 @@ SPLITS = ('train', 'test')
 
 
 @DATASETS.register_module()
-class HandwrittenDigits(Dataset):
+class HandwrittenDigits(Dataset[dict[str, Any]]):
     """scikit-learn's 1,797 handwritten digits of 8x8 pixels, enlarged.
 
     The halves are those of scikit-learn's own example: the first for training, the second for
@@ -59,7 +60,7 @@ class HandwrittenDigits(Dataset):
         images, labels = load_handwriting()
         half = len(images) // 2
         part = slice(half) if split == 'train' else slice(half, None)
-        self.images = [mmcv.imresize(image, (size, size)) for image in images[part]]
+        self.images: list[Any] = [mmcv.imresize(image, (size, size)) for image in images[part]]
         self.labels = labels[part].tolist()
         self.max_angle = max_angle
         self.max_zoom = max_zoom
@@ -74,7 +75,7 @@ class HandwrittenDigits(Dataset):
         image = self._moved(self.images[i])
         return dict(inputs=torch.from_numpy(image)[None], data_samples=self.labels[i])
 
-    def _moved(self, image: np.ndarray) -> np.ndarray:
+    def _moved(self, image: NDArray[Any]) -> NDArray[Any]:
         angle, zoom, *shift = np.random.uniform(-1, 1, 4)
         if self.max_angle or self.max_zoom:
             image = mmcv.imrotate(image, angle * self.max_angle, scale=1 + zoom * self.max_zoom)
@@ -112,11 +113,11 @@ class BackboneClassifier(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict[str, Any],
         label_smoothing: float = 0.0,
         aux_loss_weight: float = 0.3,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
@@ -127,9 +128,9 @@ class BackboneClassifier(BaseModel):
         self.label_smoothing = label_smoothing
         self.aux_loss_weight = aux_loss_weight
 
-    def forward(
-        self, inputs: Tensor, data_samples: Tensor | None = None, mode: str = 'tensor'
-    ) -> dict[str, Tensor] | list[dict] | Tensor:
+    def forward(  # type: ignore[override]  # MMEngine's hints know no tensors here
+        self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
         """Returns losses, predictions or logits.
 
         Args:
@@ -149,17 +150,18 @@ class BackboneClassifier(BaseModel):
         logits = outputs[-1]
         if mode == 'tensor':
             return logits
+        labels = cast(Tensor, data_samples)  # which all other modes need
         if mode == 'loss':
-            losses = dict(loss=self._loss(logits, data_samples))
+            losses = dict(loss=self._loss(logits, labels))
             # In training, auxiliary classifiers put their logits before those that count.
             auxiliary = [out for out in outputs[:-1] if out.dim() == 2]
             for i, out in enumerate(auxiliary, 1):
-                losses[f'aux{i}_loss'] = self.aux_loss_weight * self._loss(out, data_samples)
+                losses[f'aux{i}_loss'] = self.aux_loss_weight * self._loss(out, labels)
             return losses
         if mode == 'predict':
             return [
                 dict(label=label.item(), pred_label=score.argmax().item(), pred_score=score)
-                for label, score in zip(data_samples, logits.softmax(1).cpu(), strict=True)
+                for label, score in zip(labels, logits.softmax(1).cpu(), strict=True)
             ]
         raise ValueError(f"mode={mode!r}: must be 'loss', 'predict' or 'tensor'")
 
@@ -187,7 +189,7 @@ class Top1Accuracy(BaseMetric):
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Notes for each picture whether its class was found.
 
         Args:

@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from rich.console import Console
 
@@ -57,7 +59,7 @@ class Step(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         scores: mAP and mAP50.
@@ -108,7 +110,7 @@ def compare(
         scenes: Numbers of training and validation scenes.
         timed_steps: How many steps are timed of each run.
         retrain: Whether to train anew in any case.
-        console: Where to tell of it.
+        console: Where to print.
 
     Raises:
         UserError: A run detected nothing, so that there is no metric.
@@ -164,7 +166,9 @@ def measure_steps(
     runners = {}
     for run, cfg in configs.items():
         runner = build_runner(prepare(cfg, work_dir=str(work_dir)))
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        # Until a training begins, a config.
+        wrapper = cast('dict[str, Any]', runner.optim_wrapper)
+        runner.optim_wrapper = runner.build_optim_wrapper(wrapper)
         runner.model.train()
         runners[run] = runner
     loader = next(iter(configs.values())).train_dataloader.to_dict()
@@ -188,16 +192,16 @@ def measure_steps(
     }
 
 
-def _seconds_of_step(runner: Runner, batch: dict) -> float:
+def _seconds_of_step(runner: Runner, batch: dict[str, Any]) -> float:
     data = copy.deepcopy(batch)
     start = time.perf_counter()
-    runner.model.train_step(data, runner.optim_wrapper)
+    cast(BaseModel, runner.model).train_step(data, cast(OptimWrapper, runner.optim_wrapper))
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def _saved_bytes(runner: Runner, batch: dict) -> int:
+def _saved_bytes(runner: Runner, batch: dict[str, Any]) -> int:
     """Counts what one forward pass keeps for backward, parameters left out."""
     held = {p.untyped_storage().data_ptr() for p in runner.model.parameters()}
     sizes: dict[int, int] = {}
@@ -208,9 +212,10 @@ def _saved_bytes(runner: Runner, batch: dict) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    data = runner.model.data_preprocessor(copy.deepcopy(batch), training=True)
+    model = cast(BaseModel, runner.model)
+    data = model.data_preprocessor(copy.deepcopy(batch), training=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = runner.model(**data, mode='loss')
+        losses = model(**data, mode='loss')
     # The graph has to live until here: what it holds must not be freed and its address reused.
     del losses
     return sum(sizes.values())

@@ -10,6 +10,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -86,15 +87,15 @@ class DigitsSettings:
         """Names of the classes, in the order of ``digits``."""
         return tuple(str(digit) for digit in self.digits)
 
-    def as_meta(self) -> dict:
-        """Give the settings as they are written beside the data."""
+    def as_meta(self) -> dict[str, Any]:
+        """Returns the settings as they are written beside the data."""
         return json.loads(json.dumps(dict(generator=GENERATOR_VERSION, **asdict(self))))
 
 
 def make_digits(
-    root: str | os.PathLike, settings: DigitsSettings | None = None, overwrite: bool = False
+    root: str | os.PathLike[str], settings: DigitsSettings | None = None, overwrite: bool = False
 ) -> Path:
-    """Make the digits data set, or reuse it where it is there whole.
+    """Makes the digits data set, or reuses it where it is there whole.
 
     ``root`` gets ``train/*.png``, ``val/*.png``, ``annotations/train.json``,
     ``annotations/val.json`` (COCO format) and ``meta.json`` (the settings). The set is written to
@@ -146,8 +147,8 @@ def make_digits(
     return root
 
 
-def read_meta(root: str | os.PathLike) -> dict | None:
-    """Give the settings that a folder's data set was made with, None if it holds no such set."""
+def read_meta(root: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Returns the settings that a folder's data set was made with, None if it holds no such set."""
     try:
         meta = json.loads((Path(root) / META_FILE).read_text())
     except (OSError, ValueError):
@@ -215,14 +216,14 @@ def _write(root: Path, settings: DigitsSettings, handwriting: Handwriting) -> No
     _write_json(root / META_FILE, settings.as_meta())
 
 
-def _coco(scenes: list[list[Placed]], settings: DigitsSettings) -> dict:
-    """Give the COCO form; all ids start at 1, since COCO's own tools misread an id of 0."""
+def _coco(scenes: list[list[Placed]], settings: DigitsSettings) -> dict[str, Any]:
+    """Returns the COCO form; all ids start at 1, since COCO's own tools misread an id of 0."""
     size = settings.image_size
     images = [
         dict(id=number + 1, file_name=_file_name(number), width=size, height=size)
         for number in range(len(scenes))
     ]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for number, placed in enumerate(scenes):
         for item in placed:
             annotations.append(
@@ -246,7 +247,7 @@ def _file_name(scene: int) -> str:
     return f'{scene + 1:06d}.png'
 
 
-def _write_json(path: Path, content: dict) -> None:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content) + '\n')
 

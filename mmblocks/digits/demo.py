@@ -8,7 +8,6 @@ from pathlib import Path
 from mmengine.config import Config
 from rich.console import Console
 
-from mmblocks.digits.detections import draw_detections
 from mmblocks.digits.history import bbox_scores, draw_history, read_history
 from mmblocks.digits.training import evaluate, prepare_data, terminal, train
 from mmblocks.engine.resume import latest_checkpoint
@@ -16,7 +15,7 @@ from mmblocks.engine.resume import latest_checkpoint
 CONFIG = 'mmblocks::digits/retinanet_ghostnet_fpn_digits.py'
 
 
-def run(
+def run_demo(
     cfg: Config, work_dir: Path, train_scenes: int, val_scenes: int, retrain: bool = False
 ) -> bool:
     """Runs the demo, or what of it has not been done yet.
@@ -49,6 +48,8 @@ def draw(cfg: Config, work_dir: Path) -> list[Path]:
     Returns:
         The pictures' paths.
     """
+    from mmblocks.digits.detections import draw_detections  # imports mmdet
+
     dataset = cfg.test_dataloader.dataset
     root = Path(dataset.data_root)
     scenes, course = work_dir / 'detections.png', work_dir / 'training.png'

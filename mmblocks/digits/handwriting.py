@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 SPLITS = ('train', 'val')
 VAL_FRACTION = 0.25
@@ -14,12 +15,12 @@ VAL_FRACTION = 0.25
 class Handwriting(NamedTuple):
     """Handwritten samples: ``images`` (N, 8, 8) in 0..1 and the ``digits`` (N,) they show."""
 
-    images: np.ndarray
-    digits: np.ndarray
+    images: NDArray[Any]
+    digits: NDArray[Any]
 
 
 def load_handwriting() -> Handwriting:
-    """Load the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries with it.
+    """Loads the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries with it.
 
     Returns:
         The samples in scikit-learn's order.
@@ -32,7 +33,7 @@ def load_handwriting() -> Handwriting:
         (1797, 8, 8)
     """
     try:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
             'the digits data set is drawn from the handwriting that scikit-learn carries, and '
@@ -45,7 +46,7 @@ def load_handwriting() -> Handwriting:
 def split_samples(
     labels: np.ndarray, digits: Sequence[int], split: str, seed: int
 ) -> dict[int, np.ndarray]:
-    """Give the samples of one split, the same share of every digit.
+    """Returns the samples of one split, the same share of every digit.
 
     The samples of a digit are split by a generator of its own, so that its training and
     validation samples stay the same whichever other digits are asked for.

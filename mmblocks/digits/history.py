@@ -32,12 +32,12 @@ class History:
         )
 
     def losses(self) -> dict[str, list[tuple[float, float]]]:
-        """Give the points (iteration, value) of each loss, the total first."""
+        """Returns the points (iteration, value) of each loss, the total first."""
         names = {name for record in self.train for name in record if 'loss' in name}
         return {name: _points(self.train, name) for name in sorted(names)}
 
     def metrics(self) -> dict[str, list[tuple[float, float]]]:
-        """Give the points (epoch, value) of mAP and mAP50, by these names."""
+        """Returns the points (epoch, value) of mAP and mAP50, by these names."""
         curves: dict[str, list[tuple[float, float]]] = {}
         for record in self.val:
             for name, score in bbox_scores(record).items():
@@ -45,8 +45,8 @@ class History:
         return curves
 
 
-def read_history(work_dir: str | os.PathLike) -> History:
-    """Read the scalars of all runs in a work folder.
+def read_history(work_dir: str | os.PathLike[str]) -> History:
+    """Reads the scalars of all runs in a work folder.
 
     A run that resumes an earlier one takes the place of what the earlier one did after the
     checkpoint; a run that starts anew takes the place of all before it.
@@ -61,8 +61,8 @@ def read_history(work_dir: str | os.PathLike) -> History:
         >>> read_history('no_such_folder').train
         ()
     """
-    train: dict[float, dict] = {}
-    val: dict[float, dict] = {}
+    train: dict[float, dict[str, float]] = {}
+    val: dict[float, dict[str, float]] = {}
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         records = list(_read_records(path))
         for merged, new in (
@@ -76,8 +76,8 @@ def read_history(work_dir: str | os.PathLike) -> History:
     return History(*(tuple(merged[step] for step in sorted(merged)) for merged in (train, val)))
 
 
-def draw_history(history: History, out_file: str | os.PathLike, title: str = '') -> Path:
-    """Draw loss over iterations beside mAP over epochs.
+def draw_history(history: History, out_file: str | os.PathLike[str], title: str = '') -> Path:
+    """Draws loss over iterations beside mAP over epochs.
 
     Args:
         history: What to draw.
@@ -115,7 +115,7 @@ def draw_history(history: History, out_file: str | os.PathLike, title: str = '')
 
 
 def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Pick mAP and mAP50 of boxes out of CocoMetric's metrics; none if nothing was detected.
+    """Returns mAP and mAP50 of boxes among CocoMetric's metrics; none if nothing was detected.
 
     Example:
         >>> bbox_scores({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_50': 0.7, 'coco/bbox_mAP_s': 0.1})
@@ -130,7 +130,7 @@ def bbox_scores(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _read_records(path: Path) -> Iterator[dict]:
+def _read_records(path: Path) -> Iterator[dict[str, float]]:
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)

@@ -1,4 +1,4 @@
-"""The progress of a training, told to a person: a line an epoch, and a bar on a terminal."""
+"""The progress of a training, for a person: a line an epoch, and a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mmblocks.digits.history import bbox_scores
 
 
 class ProgressHook(Hook):
-    """Tells how far a training by epochs is; nothing of it goes to MMEngine's logs.
+    """Prints how far a training by epochs is; nothing of it goes to MMEngine's logs.
 
     Args:
-        console: Where to tell it.
+        console: Where to print.
     """
 
     priority = 'VERY_LOW'  # after the hooks that measure
@@ -43,8 +43,8 @@ class ProgressHook(Hook):
         self.bar.start()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tells of an epoch that no evaluation followed."""
-        self._tell()
+        """Prints the line of an epoch that no evaluation followed."""
+        self._print_line()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -61,18 +61,18 @@ class ProgressHook(Hook):
         self.line = f'epoch {runner.epoch + 1:>2} of {runner.max_epochs}   loss {loss:.3f}'
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Tells of an epoch with its evaluation."""
+        """Prints the line of an epoch with its evaluation."""
         scores = bbox_scores(metrics or {})
         found = [f'{name} {score:.3f}' for name, score in scores.items()]
         self.line += '   ' + ('   '.join(found) or 'nothing found yet')
-        self._tell()
+        self._print_line()
 
     def after_train(self, runner: Runner) -> None:
-        """Tells of a last epoch without evaluation and takes the bar away."""
-        self._tell()
+        """Prints the line of a last epoch without evaluation and takes the bar away."""
+        self._print_line()
         self.bar.stop()
 
-    def _tell(self) -> None:
+    def _print_line(self) -> None:
         if self.line:
             self.console.print(self.line, highlight=False)
         self.line = ''

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 MAX_TILT = 12.0  # degrees, either way
@@ -30,13 +32,13 @@ class Placed:
 
 def draw_scene(
     rng: np.random.Generator,
-    images: np.ndarray,
-    samples: dict[int, np.ndarray],
+    images: NDArray[Any],
+    samples: dict[int, NDArray[Any]],
     image_size: int,
     digit_size: tuple[int, int],
     digits_per_scene: tuple[int, int],
 ) -> tuple[np.ndarray, list[Placed]]:
-    """Draw one scene.
+    """Draws one scene.
 
     Args:
         rng: Source of everything random; the same state gives the same scene.
@@ -72,9 +74,10 @@ def draw_scene(
 def _lay_out(
     rng: np.random.Generator, images: np.ndarray, image_size: int, digit_size: tuple[int, int]
 ) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Give every sample a size and a place where it overlaps the others slightly at most."""
+    """Gives every sample a size and a place where it overlaps the others slightly at most."""
     for _ in range(100):
-        masks, boxes = [], []
+        masks: list[np.ndarray] = []
+        boxes: list[tuple[int, int, int, int]] = []
         for image in images:
             masks.append(ink_mask(rng, image, int(rng.integers(digit_size[0], digit_size[1] + 1))))
             box = _free_place(rng, masks[-1].shape, boxes, image_size)
@@ -92,7 +95,7 @@ def _lay_out(
 
 def _free_place(
     rng: np.random.Generator,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     boxes: Sequence[tuple[int, int, int, int]],
     image_size: int,
 ) -> tuple[int, int, int, int] | None:
@@ -107,7 +110,7 @@ def _free_place(
 
 
 def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Give the common area of two boxes ``x, y, w, h`` as a part of the smaller one.
+    """Returns the common area of two boxes ``x, y, w, h`` as a part of the smaller one.
 
     Example:
         >>> overlap((0, 0, 10, 10), (5, 5, 5, 20))
@@ -119,7 +122,7 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
 
 
 def ink_mask(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
-    """Draw one sample with a little tilt and stretch, cut out exactly around its ink.
+    """Draws one sample with a little tilt and stretch, cut out exactly around its ink.
 
     Args:
         rng: Source of tilt and stretch.
@@ -158,13 +161,13 @@ def ink_mask(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarr
 
 
 def _bounds(ink: np.ndarray) -> tuple[int, int, int, int]:
-    """Give left, top, right, bottom of what is true, right and bottom excluded."""
+    """Returns left, top, right, bottom of what is true, right and bottom excluded."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draw a texture of two related colours: clouds, stripes, tiles or a gradient, with grain."""
+    """Draws a texture of two related colours: clouds, stripes, tiles or a gradient, with grain."""
     kind = _TEXTURES[rng.integers(len(_TEXTURES))]
     blend = kind(rng, size)[..., None]
     first, second = rng.uniform(0, DARKEST_INK, (2, 3))
@@ -172,29 +175,29 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.clip(first + blend * (second - first) + grain, 0, 255)
 
 
-def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True) -> np.ndarray:
+def _noise(rng: np.random.Generator, size: int, cells: int, smooth: bool = True) -> NDArray[Any]:
     grid = rng.uniform(0, 1, (cells, cells)).astype(np.float32)
     resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(grid).resize((size, size), resample))
 
 
-def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
+def _clouds(rng: np.random.Generator, size: int) -> NDArray[Any]:
     octaves = [_noise(rng, size, cells) / cells for cells in (4, 8, 16, 32)]
-    return sum(octaves) * 2.2
+    return np.sum(octaves, axis=0) * 2.2
 
 
-def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
+def _stripes(rng: np.random.Generator, size: int) -> NDArray[Any]:
     angle, waves = rng.uniform(0, np.pi), rng.uniform(3, 12)
     y, x = np.mgrid[:size, :size] / size
     phase = x * np.cos(angle) + y * np.sin(angle) + 0.15 * _noise(rng, size, 4)
     return 0.5 + 0.5 * np.sin(2 * np.pi * waves * phase)
 
 
-def _tiles(rng: np.random.Generator, size: int) -> np.ndarray:
+def _tiles(rng: np.random.Generator, size: int) -> NDArray[Any]:
     return _noise(rng, size, int(rng.integers(4, 17)), smooth=False)
 
 
-def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
+def _gradient(rng: np.random.Generator, size: int) -> NDArray[Any]:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:size, :size] / size - 0.5
     return 0.5 + 0.7 * (x * np.cos(angle) + y * np.sin(angle)) + 0.3 * _noise(rng, size, 5)
@@ -204,7 +207,7 @@ _TEXTURES = (_clouds, _stripes, _tiles, _gradient)
 
 
 def _ink_colour(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
-    """Draw a random colour that stands out from the lighter and the darker parts of a patch."""
+    """Draws a random colour that stands out from the lighter and the darker parts of a patch."""
     light = luminance(patch)
     dark, bright = np.percentile(light, 10), np.percentile(light, 90)
     colours = rng.uniform(0, 255, (64, 3))
@@ -215,7 +218,7 @@ def _ink_colour(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
 
 
 def luminance(colour: np.ndarray) -> np.ndarray:
-    """Give the WCAG relative luminance (0..1) of sRGB colours (..., 3) in 0..255.
+    """Returns the WCAG relative luminance (0..1) of sRGB colours (..., 3) in 0..255.
 
     Example:
         >>> [round(float(luminance(np.array(c))), 3) for c in ([0, 0, 0], [255, 0, 0])]
@@ -227,7 +230,7 @@ def luminance(colour: np.ndarray) -> np.ndarray:
 
 
 def contrast(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Give the WCAG contrast ratio (1..21) of two luminances.
+    """Returns the WCAG contrast ratio (1..21) of two luminances.
 
     Example:
         >>> round(float(contrast(1.0, 0.0)))

@@ -36,7 +36,7 @@ RUNS = (
 )
 
 
-def run(
+def run_stitch(
     work_dir: Path,
     only: Sequence[str] | None,
     train_scenes: int,
@@ -74,10 +74,10 @@ def rows(results: Mapping[Run, Result], configs: Mapping[Run, Config]) -> list[t
     """Returns the rows of the table, the header first.
 
     Args:
-        results: What the runs came to, the plain nets among them.
+        results: Results of the runs, the plain nets among them.
         configs: The config of each run.
     """
-    table = [('net', 'mAP', 'mAP50', 'parameters', 'MACs', 'step time')]
+    table: list[tuple[str, ...]] = [('net', 'mAP', 'mAP50', 'parameters', 'MACs', 'step time')]
     bases = base_steps(results)
     for run, (scores, step) in results.items():
         costs = cost(configs[run].model.backbone.to_dict(), image_size=160)

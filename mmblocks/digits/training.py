@@ -7,8 +7,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -33,7 +33,7 @@ def prepare_data(cfg: Config, train_scenes: int, val_scenes: int, console: Conso
         cfg: The config of a detector of digits.
         train_scenes: Number of training scenes.
         val_scenes: Number of validation scenes.
-        console: Where to tell of it.
+        console: Where to print.
 
     Returns:
         The folder of the set.
@@ -68,7 +68,7 @@ def train(cfg: Config, work_dir: Path, data_root: Path, retrain: bool, console: 
         work_dir: Folder for logs, checkpoints and pictures.
         data_root: Folder of the digits set.
         retrain: Whether to train anew in any case.
-        console: Where to tell of it.
+        console: Where to print.
 
     Raises:
         UserError: The work folder holds something else than a training of the demo.
@@ -110,7 +110,7 @@ def train(cfg: Config, work_dir: Path, data_root: Path, retrain: bool, console: 
 
 
 def epochs_done(work_dir: Path) -> int:
-    """Number of epochs that the latest checkpoint in a work folder has behind it.
+    """Returns the number of epochs that the latest checkpoint in a work folder has behind it.
 
     Args:
         work_dir: The work folder; it need not exist.
@@ -132,7 +132,7 @@ def evaluate(cfg: Config, work_dir: Path, console: Console) -> dict[str, float]:
     Args:
         cfg: The config.
         work_dir: The work folder of the finished training.
-        console: Where to tell of it.
+        console: Where to print.
 
     Returns:
         The metrics; those of an earlier call are reused. Empty if nothing was detected.
@@ -154,19 +154,17 @@ def evaluate(cfg: Config, work_dir: Path, console: Console) -> dict[str, float]:
 
 
 def terminal() -> Console:
-    """Returns a console on standard output that :func:`quiet` does not silence."""
+    """Returns a console on standard output that `quiet` does not silence."""
     # Without the file, rich looks up sys.stdout anew for each line.
     return Console(file=sys.stdout)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> contextlib.redirect_stdout[io.StringIO]:
     """Keeps what MMEngine and COCO's tools print off the terminal; the log files have it."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    return contextlib.redirect_stdout(io.StringIO())
 
 
-def _read_json(path: Path) -> dict | None:
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

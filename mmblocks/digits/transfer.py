@@ -42,7 +42,7 @@ RUNS = (
 )
 
 
-def run(
+def run_transfer(
     work_dir: Path,
     only: Sequence[str] | None,
     source_scenes: int,
@@ -99,9 +99,11 @@ def rows(results: Mapping[FineTuning, Result]) -> list[tuple[str, ...]]:
     """Returns the rows of the table, the header first.
 
     Args:
-        results: What the runs came to, the base among them.
+        results: Results of the runs, the base among them.
     """
-    table = [('run', 'mAP', 'mAP50', 'trainable parameters', 'step time', 'kept for backward')]
+    table: list[tuple[str, ...]] = [
+        ('run', 'mAP', 'mAP50', 'trainable parameters', 'step time', 'kept for backward')
+    ]
     bases = base_steps(results)
     for run, (scores, step) in results.items():
         table.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mmengine.config import Config
 
 from mmblocks.engine.launch import end_process_group, end_workers
@@ -9,7 +11,9 @@ from mmblocks.engine.runner import build_runner
 from mmblocks.utils.errors import UserError, warn
 
 
-def run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = False) -> None:
+def run(
+    cfg: Config, task: Literal['train', 'test'], *, out: str | None = None, keep_going: bool = False
+) -> None:
     """Trains or tests, and ends the process group.
 
     Args:
@@ -25,7 +29,7 @@ def run(cfg: Config, task: str, *, out: str | None = None, keep_going: bool = Fa
     end_process_group()
 
 
-def _run(cfg: Config, task: str, out: str | None, keep_going: bool) -> None:
+def _run(cfg: Config, task: Literal['train', 'test'], out: str | None, keep_going: bool) -> None:
     try:
         from mmdet.evaluation import DumpDetResults
         from mmdet.utils import setup_cache_size_limit_of_dynamo

@@ -14,7 +14,6 @@ from mmblocks.engine.amp import check_optim_wrapper, turn_on_amp
 from mmblocks.engine.consistency import check_channels, check_consistency
 from mmblocks.engine.data import check_data, check_work_dir
 from mmblocks.engine.explain import explain
-from mmblocks.engine.fit import load_weights
 from mmblocks.engine.hooks import add_hooks, leave_out, save_safely
 from mmblocks.engine.launch import start_process_group
 from mmblocks.engine.resume import (
@@ -26,7 +25,8 @@ from mmblocks.engine.resume import (
 from mmblocks.hooks import StopOnDivergenceHook
 from mmblocks.utils.class_name import class_name
 from mmblocks.utils.errors import UserError, warn
-from mmblocks.weights.files import guard_loaders, read_checkpoint, weights
+from mmblocks.weights.files import extract_state_dict, guard_loaders, read_checkpoint
+from mmblocks.weights.filling import load_weights
 
 Task = Literal['train', 'test']
 _PARTS = {
@@ -173,14 +173,15 @@ def _check_fit(
     ``in_full`` wants every tensor of the model filled, ``alone`` none left over.
     """
     allow_nonfinite = runner.cfg.get('allow_nonfinite', False)
-    state_dict = weights(checkpoint, path)
+    state_dict = extract_state_dict(checkpoint, path)
     try:
-        fit = load_weights(runner.model, state_dict, allow_nonfinite)
+        report = load_weights(runner.model, state_dict, path, allow_nonfinite)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
-    if fit.matched == 0 or (in_full and not fit.fills_model) or (alone and fit.unexpected):
-        raise UserError(f'{path} does not fit {runner.model_name}: {fit}')
-    if not fit.fills_model:
-        warn(f'{path} fits {runner.model_name} in part: {fit}')
-    elif fit.unexpected:
-        warn(f'{path} holds more than {runner.model_name} takes: {fit}')
+    counts = report.in_one_line
+    if not report.matched or (in_full and not report.is_full) or (alone and report.unexpected):
+        raise UserError(f'{path} does not fit {runner.model_name}: {counts}')
+    if not report.is_full:
+        warn(f'{path} fits {runner.model_name} in part: {counts}')
+    elif report.unexpected:
+        warn(f'{path} holds more than {runner.model_name} takes: {counts}')

@@ -24,6 +24,12 @@ def draw_predictions(
 
     Raises:
         UserError: The config has no such hook, and its model is no detector of mmdet.
+
+    Example:
+        >>> cfg = Config(dict(model=dict(type='mmdet.RetinaNet'), work_dir='work_dirs'))
+        >>> draw_predictions(cfg, show=True)
+        >>> cfg.default_hooks.visualization
+        {'type': 'mmdet.DetVisualizationHook', 'draw': True, 'show': True, 'wait_time': 2}
     """
     if 'visualization' not in (cfg.get('default_hooks') or {}):
         _check_detector(cfg, '--show-dir' if show_dir else '--show')

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import ODD, Accepted, check_arguments, is_list_of, share_of
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 _TWO_KERNELS = Accepted(
     lambda value: is_list_of(ODD.fits, value) and len(value) == 2, 'two odd ints of at least 1'
@@ -26,7 +27,7 @@ def spatial_conv(
     kernel_size: int,
     stride: int = 1,
     use_depthwise: bool = False,
-    **layers: dict | None,
+    **layers: ConfigType | None,
 ) -> nn.Module:
     """Builds a convolution with norm and activation that keeps the size but for its stride.
 
@@ -95,17 +96,17 @@ class DarknetBottleneck(BaseModule):
         expansion: float = 0.5,
         add_identity: bool = True,
         use_depthwise: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
         kernel_size: Sequence[int] = (1, 3),
     ) -> None:
         check_arguments(DarknetBottleneck, locals(), kernel_size=_TWO_KERNELS)
         super().__init__(init_cfg)
         mid_channels = share_of(out_channels, expansion, 'expansion')
         first, second = kernel_size
-        layers = dict(
+        layers: ConfigType = dict(
             use_depthwise=use_depthwise, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg
         )
         self.conv1 = spatial_conv(in_channels, mid_channels, first, **layers)
@@ -155,15 +156,15 @@ class C3(BaseModule):
         num_blocks: int = 1,
         add_identity: bool = True,
         use_depthwise: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(C3, locals())
         super().__init__(init_cfg)
         mid_channels = share_of(out_channels, expand_ratio, 'expand_ratio')
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.main_conv = ConvModule(in_channels, mid_channels, 1, **layers)
         self.short_conv = ConvModule(in_channels, mid_channels, 1, **layers)
         self.final_conv = ConvModule(2 * mid_channels, out_channels, 1, **layers)
@@ -219,10 +220,10 @@ class C2f(BaseModule):
         num_blocks: int = 1,
         add_identity: bool = True,
         use_depthwise: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: dict | None = dict(type='Swish'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: ConfigType | None = dict(type='Swish'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(C2f, locals())
         super().__init__(init_cfg)

@@ -15,6 +15,7 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checkpoint import checkpoint_call
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class DenseLayer(BaseModule):
@@ -53,10 +54,10 @@ class DenseLayer(BaseModule):
         bn_size: int = 4,
         drop_rate: float = 0.0,
         memory_efficient: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(DenseLayer, locals())
         super().__init__(init_cfg)
@@ -115,7 +116,7 @@ class DenseBlock(BaseModule):
         num_layers: int,
         in_channels: int,
         growth_rate: int,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         **layer_options: Any,
     ) -> None:
         check_arguments(DenseBlock, locals())
@@ -160,10 +161,10 @@ class DenseTransition(BaseModule):
         self,
         in_channels: int,
         out_channels: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(DenseTransition, locals())
         super().__init__(init_cfg)

@@ -12,6 +12,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class DepthwiseSeparableConv(BaseModule):
@@ -51,10 +52,10 @@ class DepthwiseSeparableConv(BaseModule):
         out_channels: int,
         stride: int = 1,
         dilation: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU6', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU6', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(DepthwiseSeparableConv, locals())
         super().__init__(init_cfg)

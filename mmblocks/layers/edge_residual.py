@@ -12,6 +12,7 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class EdgeResidual(BaseModule):
@@ -61,13 +62,13 @@ class EdgeResidual(BaseModule):
         mid_channels: int,
         kernel_size: int = 3,
         stride: int = 1,
-        se_cfg: dict | None = None,
+        se_cfg: ConfigType | None = None,
         with_residual: bool = True,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
         drop_path_rate: float = 0.0,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(EdgeResidual, locals())
         super().__init__(init_cfg)
@@ -81,7 +82,7 @@ class EdgeResidual(BaseModule):
             act_cfg=act_cfg,
             **layers,
         )
-        self.se = None if se_cfg is None else SELayer(**dict(channels=mid_channels) | se_cfg)
+        self.se = None if se_cfg is None else SELayer(**{'channels': mid_channels, **se_cfg})
         self.conv2 = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **layers)
         self.with_shortcut = with_residual and stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()

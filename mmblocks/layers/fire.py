@@ -14,6 +14,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -51,10 +52,10 @@ class FireModule(BaseModule):
         squeeze_channels: int,
         expand1x1_channels: int,
         expand3x3_channels: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(FireModule, locals())
         super().__init__(init_cfg)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -37,6 +39,9 @@ class Focus(BaseModule):
         torch.Size([1, 16, 32, 33])
     """
 
+    # Of the image, in the input of the convolution.
+    pixels_per_channel: ClassVar[int] = 4
+
     def __init__(
         self,
         in_channels: int,
@@ -52,7 +57,7 @@ class Focus(BaseModule):
         super().__init__(init_cfg)
         self.in_channels = in_channels
         self.conv = ConvModule(
-            in_channels * 4,
+            in_channels * self.pixels_per_channel,
             out_channels,
             kernel_size,
             stride,

@@ -17,6 +17,7 @@ from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
 from mmblocks.utils.checks import FROM_ZERO, Accepted, check_arguments, is_count
 from mmblocks.utils.make_divisible import make_divisible
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -53,10 +54,10 @@ class GhostModule(BaseModule):
         ratio: int = 2,
         dw_size: int = 3,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(
             GhostModule, locals(), ratio=Accepted(lambda n: is_count(n, 2), 'an int of at least 2')
@@ -117,14 +118,14 @@ class GhostBottleneck(BaseModule):
         kernel_size: int = 3,
         stride: int = 1,
         se_ratio: float = 0.0,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(GhostBottleneck, locals(), se_ratio=FROM_ZERO)
         super().__init__(init_cfg)
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.ghost1 = GhostModule(in_channels, mid_channels, act_cfg=act_cfg, **layers)
         self.conv_dw = self.bn_dw = self.se = self.shortcut = None
         if stride > 1:
@@ -148,7 +149,7 @@ class GhostBottleneck(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Runs both branches and adds them."""
         out = self.ghost1(x)
-        if self.conv_dw is not None:
+        if self.conv_dw is not None and self.bn_dw is not None:
             out = self.bn_dw(self.conv_dw(out))
         if self.se is not None:
             out = self.se(out)
@@ -162,9 +163,9 @@ def _conv_norm_act(
     kernel_size: int,
     stride: int,
     groups: int,
-    conv_cfg: dict | None = None,
-    norm_cfg: dict | None = dict(type='BN'),
-    act_cfg: dict | None = None,
+    conv_cfg: ConfigType | None = None,
+    norm_cfg: ConfigType | None = dict(type='BN'),
+    act_cfg: ConfigType | None = None,
 ) -> Sequential:
     layers: list[nn.Module] = [
         build_conv(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import COUNT, check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class Inception(BaseModule):
@@ -52,10 +53,10 @@ class Inception(BaseModule):
         ch5x5red: int,
         ch5x5: int,
         pool_proj: int,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(Inception, locals())
         super().__init__(init_cfg)
@@ -114,10 +115,10 @@ class InceptionAux(BaseModule):
         in_channels: int,
         num_classes: int,
         drop_rate: float = 0.7,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN', eps=0.001),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(InceptionAux, locals(), num_classes=COUNT)
         super().__init__(init_cfg)

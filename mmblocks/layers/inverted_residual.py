@@ -13,6 +13,7 @@ from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 @MODELS.register_module()
@@ -63,12 +64,12 @@ class InvertedResidual(BaseModule):
         mid_channels: int,
         kernel_size: int = 3,
         stride: int = 1,
-        se_cfg: dict | None = None,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
+        se_cfg: ConfigType | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
         drop_path_rate: float = 0.0,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: MultiConfig | None = None,
         dilation: int = 1,
     ) -> None:
         check_arguments(InvertedResidual, locals())
@@ -89,7 +90,7 @@ class InvertedResidual(BaseModule):
             **layers,
         )
         if se_cfg is not None:
-            self.se = SELayer(**dict(channels=mid_channels) | se_cfg)
+            self.se = SELayer(**{'channels': mid_channels, **se_cfg})
         self.linear_conv = ConvModule(mid_channels, out_channels, 1, act_cfg=None, **layers)
         self.with_shortcut = stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()

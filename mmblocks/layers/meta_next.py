@@ -16,6 +16,7 @@ from mmblocks.layers.inception_dwconv import InceptionDWConv2d
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import check_arguments, share_of
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class MetaNeXtBlock(BaseModule):
@@ -57,10 +58,10 @@ class MetaNeXtBlock(BaseModule):
         dilation: int = 1,
         layer_scale_init_value: float = 1e-6,
         drop_path_rate: float = 0.0,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='GELU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='GELU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(MetaNeXtBlock, locals())
         super().__init__(init_cfg)

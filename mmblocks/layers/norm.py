@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmcv.cnn import build_norm_layer
 from torch import nn
 
+from mmblocks.utils.types import ConfigType
+
 
 def build_norm(
-    norm_cfg: dict[str, Any] | None, channels: int, postfix: int | str = ''
+    norm_cfg: ConfigType | None, channels: int, postfix: int | str = ''
 ) -> tuple[str, nn.Module]:
     """Builds a norm layer, or an identity in its place.
 
@@ -36,9 +36,7 @@ def build_norm(
     return build_norm_layer(norm_cfg, channels, postfix)
 
 
-def add_norm(
-    module: nn.Module, norm_cfg: dict[str, Any] | None, channels: int, postfix: int
-) -> str:
+def add_norm(module: nn.Module, norm_cfg: ConfigType | None, channels: int, postfix: int) -> str:
     """Adds a norm layer, or an identity in its place, to a module.
 
     Args:
@@ -62,7 +60,7 @@ def add_norm(
     return name
 
 
-def check_groups_of_norm(norm_cfg: dict[str, Any] | None, channels: int) -> None:
+def check_groups_of_norm(norm_cfg: ConfigType | None, channels: int) -> None:
     """Raises unless the groups of a GroupNorm divide the channels.
 
     Args:

@@ -14,6 +14,7 @@ from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SEModule
 from mmblocks.utils.checks import check_arguments
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class PreActBasicBlock(BaseModule):
@@ -66,10 +67,10 @@ class PreActBasicBlock(BaseModule):
         first_dilation: int | None = None,
         downsample: bool = False,
         se_ratio: int | None = 16,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(PreActBasicBlock, locals())
         super().__init__(init_cfg)
@@ -166,10 +167,10 @@ class PreActBottleneck(BaseModule):
         first_dilation: int | None = None,
         downsample: bool = False,
         se_ratio: int | None = 16,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(PreActBottleneck, locals())
         super().__init__(init_cfg)
@@ -211,7 +212,12 @@ class PreActBottleneck(BaseModule):
 
 
 def _downsample(
-    inplanes: int, channels: int, stride: int, downsample: bool, conv_cfg: dict | None, bias: bool
+    inplanes: int,
+    channels: int,
+    stride: int,
+    downsample: bool,
+    conv_cfg: ConfigType | None,
+    bias: bool,
 ) -> Sequential | None:
     """Returns the module of the shortcut, None for the identity."""
     if downsample:

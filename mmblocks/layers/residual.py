@@ -13,6 +13,7 @@ from mmblocks.layers.norm import add_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
 from mmblocks.utils.checks import LAYER, MODULE, check_arguments, check_choice
+from mmblocks.utils.types import ConfigType
 
 
 class BasicBlock(BaseModule):
@@ -61,9 +62,9 @@ class BasicBlock(BaseModule):
         dilation: int = 1,
         downsample: nn.Module | None = None,
         style: str = 'pytorch',
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        dcn: dict | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        dcn: ConfigType | None = None,
         zero_init_residual: bool = False,
         width: int | None = None,
         groups: int = 1,
@@ -178,9 +179,9 @@ class Bottleneck(BaseModule):
         dilation: int = 1,
         downsample: nn.Module | None = None,
         style: str = 'pytorch',
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        dcn: dict | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        dcn: ConfigType | None = None,
         zero_init_residual: bool = False,
         width: int | None = None,
         groups: int = 1,
@@ -248,7 +249,7 @@ class Bottleneck(BaseModule):
         return self.relu(out)
 
 
-def _dcn_at_stride(dcn: dict | None, stride: int) -> dict | None:
+def _dcn_at_stride(dcn: ConfigType | None, stride: int) -> ConfigType | None:
     """Returns the deformable convolution's config, None where the convolution stays plain."""
     if dcn is None:
         return None

@@ -13,6 +13,7 @@ from mmblocks.layers.norm import add_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SEModule
 from mmblocks.utils.checks import MODULE, check_arguments, check_choice
+from mmblocks.utils.types import ConfigType
 
 
 class SENetBasicBlock(BaseModule):
@@ -57,9 +58,9 @@ class SENetBasicBlock(BaseModule):
         stride: int = 1,
         downsample: nn.Module | None = None,
         style: str = 'caffe',
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         width: int | None = None,
         groups: int = 1,
         se_ratio: int = 16,
@@ -67,7 +68,7 @@ class SENetBasicBlock(BaseModule):
         check_choice('style', style, ('pytorch', 'caffe'))
         check_arguments(SENetBasicBlock, locals(), downsample=MODULE)
         super().__init__()
-        layers = dict(kernel_size=3, padding=1, bias=norm_cfg is None)
+        layers: ConfigType = dict(kernel_size=3, padding=1, bias=norm_cfg is None)
         self.conv1 = build_conv(conv_cfg, inplanes, planes, stride=stride, **layers)
         self.norm1_name = add_norm(self, norm_cfg, planes, postfix=1)
         self.after_conv1 = nn.Identity()
@@ -135,9 +136,9 @@ class SENetBottleneck(BaseModule):
         stride: int = 1,
         downsample: nn.Module | None = None,
         style: str = 'caffe',
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU', inplace=True),
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         width: int | None = None,
         groups: int = 1,
         se_ratio: int = 16,

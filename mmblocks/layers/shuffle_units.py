@@ -13,6 +13,7 @@ from mmblocks.layers.channel_shuffle import channel_shuffle
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.utils.checks import check_arguments, check_choice
+from mmblocks.utils.types import ConfigType, MultiConfig
 
 
 class ShuffleUnit(BaseModule):
@@ -60,10 +61,10 @@ class ShuffleUnit(BaseModule):
         groups: int = 3,
         compress_groups: int | None = None,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(ShuffleUnit, locals())
         super().__init__(init_cfg)
@@ -139,10 +140,10 @@ class ShuffleUnitV2(BaseModule):
         in_channels: int,
         out_channels: int,
         stride: int = 1,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = dict(type='BN'),
-        act_cfg: dict | None = dict(type='ReLU'),
-        init_cfg: dict | list[dict] | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = dict(type='BN'),
+        act_cfg: ConfigType | None = dict(type='ReLU'),
+        init_cfg: MultiConfig | None = None,
     ) -> None:
         check_arguments(ShuffleUnitV2, locals())
         super().__init__(init_cfg)
@@ -181,7 +182,7 @@ def _check_widths(unit: str, in_channels: int, out_channels: int, stride: int) -
         )
 
 
-def _depthwise(channels: int, stride: int, **layers: dict | None) -> ConvModule:
+def _depthwise(channels: int, stride: int, **layers: ConfigType | None) -> ConvModule:
     return ConvModule(
         channels, channels, 3, stride, padding=1, groups=channels, act_cfg=None, **layers
     )

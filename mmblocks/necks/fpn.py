@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,45 +18,49 @@ from mmblocks.necks.top_blocks import TopBlock
 from mmblocks.utils.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
+from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
-from mmblocks.weights.key_mapping import KeyMapping, Rule, register_key_mappings
+from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 from mmblocks.weights.report import LoadReport
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
 
 
-def _detectron2_rules(keys: Iterable[str]) -> list[Rule]:
-    # detectron2 numbers levels by the stage that they come from, so the first one has to be seen.
-    levels = sorted({int(m[1]) for key in keys if (m := re.match(r'fpn_lateral(\d+)\.', key))})
-    rules: list[Rule] = []
-    for i, level in enumerate(levels):
-        for theirs, ours in (('fpn_lateral', 'lateral_convs'), ('fpn_output', 'fpn_convs')):
-            rules += [
-                (rf'{theirs}{level}\.norm\.', f'{ours}.{i}.bn.'),
-                (rf'{theirs}{level}\.', f'{ours}.{i}.conv.'),
-            ]
-    return rules
+def _torchvision_pairs(level: int) -> Iterator[tuple[str, str]]:
+    for ours, theirs in (('lateral_convs', 'inner_blocks'), ('fpn_convs', 'layer_blocks')):
+        yield f'{ours}.{level}.conv', f'{theirs}.{level}.0'
+        yield f'{ours}.{level}.conv', f'{theirs}.{level}'  # before torchvision 0.13
+        yield f'{ours}.{level}.bn', f'{theirs}.{level}.1'
 
 
+def _detectron2_pairs(level: int, first: int) -> Iterator[tuple[str, str]]:
+    for ours, theirs in (('lateral_convs', 'fpn_lateral'), ('fpn_convs', 'fpn_output')):
+        yield f'{ours}.{level}.conv', f'{theirs}{first + level}'
+        yield f'{ours}.{level}.bn', f'{theirs}{first + level}.norm'
+
+
+# More levels than any pyramid has.
+_LEVELS = range(8)
 FPN_KEY_MAPPINGS = (
     KeyMapping(
         'torchvision',
         r'inner_blocks\.',
-        (
-            (r'inner_blocks\.(\d+)\.1\.', r'lateral_convs.\1.bn.'),
-            (r'layer_blocks\.(\d+)\.1\.', r'fpn_convs.\1.bn.'),
-            # The index 0 of the conv is missing in files from before torchvision 0.13.
-            (r'inner_blocks\.(\d+)\.(?:0\.)?', r'lateral_convs.\1.conv.'),
-            (r'layer_blocks\.(\d+)\.(?:0\.)?', r'fpn_convs.\1.conv.'),
-            (r'extra_blocks\.', r'top_block.'),
-        ),
+        (('top_block', 'extra_blocks'), *(p for i in _LEVELS for p in _torchvision_pairs(i))),
     ),
-    KeyMapping('detectron2', r'fpn_lateral\d+\.', _detectron2_rules),
+    # detectron2 numbers levels by the stage that they come from: the first is the least number.
+    *(
+        KeyMapping(
+            'detectron2',
+            rf'fpn_lateral{first}\.',
+            tuple(pair for i in _LEVELS for pair in _detectron2_pairs(i, first)),
+        )
+        for first in _LEVELS
+    ),
 )
 
 
 def _upsample_problem(upsample_cfg: Mapping[str, Any], argument: str) -> str | None:
-    size = {} if 'scale_factor' in upsample_cfg else dict(size=(4, 4))
+    size: dict[str, Any] = {} if 'scale_factor' in upsample_cfg else dict(size=(4, 4))
     try:
         F.interpolate(torch.empty(1, 1, 2, 2), **size, **upsample_cfg)
     except Exception as error:
@@ -125,12 +128,12 @@ class FPN(BaseModule):
         add_extra_convs: bool | str = False,
         relu_before_extra_convs: bool = False,
         no_norm_on_lateral: bool = False,
-        conv_cfg: dict | None = None,
-        norm_cfg: dict | None = None,
-        act_cfg: dict | None = None,
-        upsample_cfg: dict = dict(mode='nearest'),
-        init_cfg: dict | list[dict] | None = default_init_cfg,
-        top_block: dict | None = None,
+        conv_cfg: ConfigType | None = None,
+        norm_cfg: ConfigType | None = None,
+        act_cfg: ConfigType | None = None,
+        upsample_cfg: ConfigType = dict(mode='nearest'),
+        init_cfg: MultiConfig | None = default_init_cfg,
+        top_block: ConfigType | None = None,
     ) -> None:
         check_arguments(
             FPN,
@@ -179,7 +182,7 @@ class FPN(BaseModule):
         init_random(self, super().init_weights, self.default_init_cfg)
         self.load_reports += load_init_cfg(self)
 
-    def _check_num_outs(self, num_used: int, top_block: dict | None) -> int:
+    def _check_num_outs(self, num_used: int, top_block: ConfigType | None) -> int:
         num_extra = self.num_outs - num_used
         if num_extra < 0:
             raise ValueError(
@@ -199,7 +202,7 @@ class FPN(BaseModule):
             )
         return num_extra
 
-    def _build_top_block(self, cfg: dict | None, num_extra: int) -> TopBlock | None:
+    def _build_top_block(self, cfg: ConfigType | None, num_extra: int) -> TopBlock | None:
         if cfg is None:
             return None
         options = dict(cfg)

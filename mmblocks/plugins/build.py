@@ -17,6 +17,7 @@ from mmblocks.utils.checks import shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import accepted_arguments, find_layer
 from mmblocks.utils.probe import as_size, clone_input, probe_layer
+from mmblocks.utils.types import ConfigType
 
 
 class Place(NamedTuple):
@@ -123,7 +124,7 @@ def _check_fits(layer: nn.Module, place: Place, position: str) -> None:
         clone_input(layer)
 
 
-def _with_channels(cfg: dict[str, Any], place: Place, position: str) -> dict[str, Any]:
+def _with_channels(cfg: ConfigType, place: Place, position: str) -> dict[str, Any]:
     """Completes a layer's config by the channels and the stride of its place."""
     layer = find_layer(cfg['type'], argument='plugins: cfg')
     accepted = accepted_arguments(layer)

@@ -12,6 +12,7 @@ from mmblocks.layers.positions import AFTER_BLOCK, PARALLEL
 from mmblocks.plugins.build import Place, add_plugins
 from mmblocks.plugins.parse import Plugin, parse_plugins
 from mmblocks.plugins.shapes import Shapes, module_shapes
+from mmblocks.utils.types import ConfigType
 
 
 class Inserted(NamedTuple):
@@ -58,7 +59,10 @@ class PluginChain:
 
 
 def insert_plugins(
-    net: nn.Module, stages: Sequence[Sequence[str]], plugins: Sequence[dict] | None, num_stages: int
+    net: nn.Module,
+    stages: Sequence[Sequence[str]],
+    plugins: Sequence[ConfigType] | None,
+    num_stages: int,
 ) -> tuple[dict[str, Inserted], dict[int, list[PluginChain]]]:
     """Puts plugins into the blocks of a net, behind its convolutions or parallel to the blocks.
 
@@ -91,7 +95,7 @@ def insert_plugins(
             for position, children in _insert_in_block(block, path, here, shapes).items():
                 inserted |= {f'{path}.{name}': Inserted('plugins', position) for name in children}
                 used |= {id(plugin) for plugin in here if plugin.position == position}
-        if not any(AFTER_BLOCK in block.plugin_positions for block in blocks.values()):
+        if not any(AFTER_BLOCK in _positions(block) for block in blocks.values()):
             whole[i] = _insert_behind_stage(net, i, names, here, shapes)
             for chain in whole[i]:
                 position = PARALLEL if chain.parallel else AFTER_BLOCK
@@ -114,15 +118,20 @@ def plugin_positions(net: nn.Module, stages: Sequence[Sequence[str]]) -> tuple[s
         stages: The names of each stage's modules.
     """
     blocks = [block for names in stages for _, block in _blocks(net, names)]
-    inner = {position for block in blocks for position in block.plugin_positions}
+    inner = {position for block in blocks for position in _positions(block)}
     return (*sorted(inner - {AFTER_BLOCK, PARALLEL}), AFTER_BLOCK, PARALLEL)
 
 
 def _blocks(net: nn.Module, names: Sequence[str]) -> Iterator[tuple[str, nn.Module]]:
     for name in names:
         for path, module in net.get_submodule(name).named_modules(prefix=name):
-            if getattr(module, 'plugin_positions', None):
+            if _positions(module):
                 yield path, module
+
+
+def _positions(module: nn.Module) -> dict[str, str]:
+    """Returns the submodules that plugins run with, by position; nothing for what is no block."""
+    return getattr(module, 'plugin_positions', {})
 
 
 def _insert_in_block(
@@ -132,9 +141,9 @@ def _insert_in_block(
     names: dict[str, list[str]] = {}
     modules = dict(block.named_modules())
     # What runs parallel to a block is added before anything runs behind it.
-    for position in sorted(block.plugin_positions, key=lambda name: name != PARALLEL):
+    for position in sorted(_positions(block), key=lambda name: name != PARALLEL):
         here = [plugin for plugin in plugins if plugin.position == position]
-        target = block.plugin_positions[position]
+        target = _positions(block)[position]
         if here and target in modules:
             in_shape, out_shape = shapes[f'{path}.{target}' if target else path]
             parallel = position == PARALLEL

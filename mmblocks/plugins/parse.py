@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmblocks.layers.positions import PARALLEL
 from mmblocks.utils.checks import Accepted, check, is_layer_cfg, shown
 from mmblocks.utils.lookup import find_layer
+from mmblocks.utils.types import ConfigType
 
 PLUGINS = Accepted(
     lambda value: isinstance(value, Sequence) and not isinstance(value, str), 'a list of dicts'
@@ -25,14 +26,14 @@ class Plugin(NamedTuple):
         identity: Whether the plugin starts as one that changes nothing.
     """
 
-    cfg: dict[str, Any]
+    cfg: ConfigType
     stages: tuple[bool, ...]
     position: str
     identity: bool = False
 
 
 def parse_plugins(
-    plugins: Sequence[dict] | None,
+    plugins: Sequence[ConfigType] | None,
     num_built: int,
     num_stages: int,
     positions: Sequence[str],

@@ -14,6 +14,7 @@ from mmblocks.utils.checks import FLAG, check, check_choice, is_layer_cfg, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import accepted_arguments, find_layer
 from mmblocks.utils.probe import as_size, clone_input, probe_layer
+from mmblocks.utils.types import ConfigType
 
 _KEYS = ('cfg', 'stages', 'kernels', 'fallback_on_stride')
 _KERNELS: dict[str, Callable[[nn.Conv2d], bool]] = {
@@ -35,7 +36,7 @@ class ConvReplacement(NamedTuple):
     """
 
     argument: str
-    cfg: dict[str, Any]
+    cfg: ConfigType
     stages: tuple[bool, ...]
     kernels: str = 'spatial'
     fallback_on_stride: bool = False
@@ -124,7 +125,7 @@ def replace_convs(
     for replacement in parse_conv_replacements(replacements, len(stages), num_stages):
         found = False
         for names, picked in zip(stages, replacement.stages, strict=False):
-            for path, conv in list(_convs(net, names, kept | inserted)) if picked else ():
+            for path, conv in list(_convs(net, names, {**kept, **inserted})) if picked else ():
                 if replacement.replaces(conv):
                     parent, _, leaf = path.rpartition('.')
                     setattr(net.get_submodule(parent), leaf, _build(replacement, conv, path))
@@ -221,7 +222,7 @@ def _check_shape(new: nn.Module, conv: nn.Conv2d) -> None:
     probe = probe_layer(new, in_shape)
     if probe.in_place:
         clone_input(new)
-    if probe.out_shape not in (needed, None):
+    if probe.out_shape is not None and needed is not None and probe.out_shape != needed:
         raise ValueError(
             f'of {as_size(in_shape)} it makes {as_size(probe.out_shape)}, where the convolution '
             f'makes {as_size(needed)}'

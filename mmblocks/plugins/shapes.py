@@ -30,7 +30,7 @@ def module_shapes(net: nn.Module, image_size: int = 224) -> Shapes:
 
 @torch.no_grad()
 def _shapes(net: nn.Module, image_size: int, device: str) -> Shapes:
-    twin = blank_copy(net, device)
+    twin: Any = blank_copy(net, device)  # a backbone, whose class stands above this room
     # Blocks that are recomputed one by one leave the modules around them out.
     twin.with_cp = False
     shapes: Shapes = {}

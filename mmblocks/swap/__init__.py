@@ -1,5 +1,5 @@
-"""Swapping the backbone of a detector's config: what ``tools/swap_backbone.py`` is made of."""
+"""Swapping the backbone of a detector's config: what ``mmblocks swap`` runs."""
 
-from .swap import Swap, swap_backbone
+from mmblocks.swap.swap import Swap, swap_backbone
 
 __all__ = ['Swap', 'swap_backbone']

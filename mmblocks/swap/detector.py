@@ -1,11 +1,12 @@
-"""Where a detector's config holds its backbone, and what stands behind the backbone."""
+"""Where a detector's config has its backbone, and the parts that the backbone feeds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmblocks.engine import UserError
+from mmblocks.utils.errors import UserError
+from mmblocks.utils.text import joined
 
 Keys = tuple[str | int, ...]
 
@@ -13,14 +14,14 @@ _STRIDES = ('strides', 'featmap_strides', 'point_strides')
 
 
 class NeckInput(NamedTuple):
-    """The part of a detector that takes the backbone's maps.
+    """The part of a detector that the backbone feeds, and its argument for the channels.
 
     Attributes:
         path: Keys that lead to it from the detector's config.
         part: Its config.
-        key: The argument that holds the channels of the maps.
-        single: Whether that is one int, the channels of the last map.
-        backwards: Whether the last map stands first in it.
+        key: The argument for the channels of the backbone's outputs.
+        single: Whether that is one int, for the last output.
+        backwards: Whether it begins with the last output.
     """
 
     path: Keys
@@ -30,18 +31,18 @@ class NeckInput(NamedTuple):
     backwards: bool = False
 
     def value(self, channels: Sequence[int]) -> int | list[int]:
-        """Returns what the argument must be for maps of these channels."""
+        """Returns the value of the argument for outputs of these channels."""
         if self.single:
             return channels[-1]
         return list(reversed(channels)) if self.backwards else list(channels)
 
     def __str__(self) -> str:
-        """Names it for people."""
+        """Returns its name in messages."""
         return f'{dotted(self.path)} ({type_name(self.part)})'
 
 
 class Strides(NamedTuple):
-    """Strides that a head reckons with.
+    """Strides in the config of a head.
 
     Attributes:
         path: Keys that lead to them from the detector's config.
@@ -52,7 +53,7 @@ class Strides(NamedTuple):
     values: tuple[int, ...]
 
     def fit(self, maps: Sequence[int]) -> bool:
-        """Returns whether they are the strides of these maps, or of the first ones."""
+        """Returns whether maps of these strides, or the first of them, have the head's strides."""
         return self.values == tuple(maps[: len(self.values)])
 
 
@@ -94,7 +95,7 @@ def find_detector(model: Mapping[str, Any], at: str | None = None) -> Keys:
             'the base must have one backbone, as model.backbone or further inside; found: '
             f'{found}{which}'
         )
-    part = model
+    part: Any = model
     for key in path:
         part = part[key]
     if type_name(part).endswith('ReID'):
@@ -113,15 +114,15 @@ def necks(detector: Mapping[str, Any]) -> list[tuple[Keys, Mapping[str, Any]]]:
     return [(('neck',), neck)] if neck else []
 
 
-def find_inlet(detector: Mapping[str, Any], channels: Sequence[int]) -> NeckInput:
-    """Finds what takes the backbone's maps: the first neck, or without a neck the head.
+def find_neck_input(detector: Mapping[str, Any], channels: Sequence[int]) -> NeckInput:
+    """Finds the part that the backbone feeds: the first neck, or without a neck the head.
 
     Args:
         detector: The detector's config.
-        channels: Channels of the maps that the backbone gives.
+        channels: Channels of the backbone's outputs.
 
     Returns:
-        The part whose channels of inputs are these.
+        The part whose input channels are these.
 
     Raises:
         UserError: There is none.
@@ -131,49 +132,49 @@ def find_inlet(detector: Mapping[str, Any], channels: Sequence[int]) -> NeckInpu
         ((key,), part) for key, part in detector.items() if key != 'backbone' and _is_part(part)
     ]
     for path, part in parts:
-        for inlet in _inlets(path, part, is_neck=bool(chain)):
-            given = part[inlet.key]
-            if inlet.value(channels) == (given if inlet.single else list(given)):
-                return inlet
+        for neck_input in _possible_inputs(path, part, is_neck=bool(chain)):
+            given = part[neck_input.key]
+            if neck_input.value(channels) == (given if neck_input.single else list(given)):
+                return neck_input
     if not chain:
         raise UserError(
             'the base has no neck: its heads are made for the maps of its own backbone '
-            f'({_listed(channels)} channels), and cannot be fitted to another; take a detector '
+            f'({joined(channels)} channels), and cannot be fitted to another; take a detector '
             'with a neck such as FPN'
         )
     (path, part), *_ = chain
     inputs = {key: value for key, value in part.items() if key.startswith('in_channel')}
     raise UserError(
         f'the {dotted(path)} of the base ({type_name(part)}) cannot be fitted: the backbone gives '
-        f'{_listed(channels)} channels, but the neck has {inputs or "no in_channels"}'
+        f'{joined(channels)} channels, but the neck has {inputs or "no in_channels"}'
     )
 
 
-def _inlets(path: Keys, part: Mapping[str, Any], is_neck: bool) -> Iterator[NeckInput]:
-    """Returns the ways in which a part may take the backbone's maps."""
+def _possible_inputs(path: Keys, part: Mapping[str, Any], is_neck: bool) -> Iterator[NeckInput]:
+    """Returns how a part may name the channels of its inputs."""
     for key in ('in_channels', 'in_channel'):
         value = part.get(key)
         if isinstance(value, (list, tuple)):
             yield NeckInput(path, part, key)
             yield NeckInput(path, part, key, backwards=True)
-        # In a head, one number may just as well be what a neck or another head gives it.
+        # In a head, one number may just as well be for the outputs of a neck or another head.
         elif isinstance(value, int) and is_neck:
             yield NeckInput(path, part, key, single=True)
 
 
-def passed_on(inlet: NeckInput, channels: Sequence[int]) -> list[int] | None:
-    """Returns what a neck gives for maps of other channels, where it passes its inputs on.
+def pass_through_channels(neck_input: NeckInput, channels: Sequence[int]) -> list[int] | None:
+    """Returns the output channels of a neck that passes its inputs on, for other inputs.
 
-    SSD's neck gives the backbone's maps as they are and further ones behind them.
+    SSD's neck returns the backbone's outputs as they are and further ones after them.
 
     Args:
-        inlet: The neck.
-        channels: The channels of the new maps.
+        neck_input: The neck.
+        channels: Channels of the new inputs.
 
     Returns:
-        Its new ``out_channels``; None if it makes all maps itself.
+        Its new ``out_channels``; None if it makes all outputs itself.
     """
-    given, out = inlet.part[inlet.key], inlet.part.get('out_channels')
+    given, out = neck_input.part[neck_input.key], neck_input.part.get('out_channels')
     if not isinstance(given, (list, tuple)) or not isinstance(out, (list, tuple)):
         return None
     if list(out[: len(given)]) != list(given):
@@ -181,8 +182,8 @@ def passed_on(inlet: NeckInput, channels: Sequence[int]) -> list[int] | None:
     return [*channels, *out[len(given) :]]
 
 
-def takers(detector: Mapping[str, Any], channels: Sequence[int]) -> list[str]:
-    """Names the heads of a detector whose ``in_channels`` are these, one by one."""
+def heads_with_channels(detector: Mapping[str, Any], channels: Sequence[int]) -> list[str]:
+    """Returns the names of the heads of a detector whose ``in_channels`` are these."""
     return [
         key
         for key, part in detector.items()
@@ -208,12 +209,12 @@ def head_strides(detector: Mapping[str, Any]) -> list[Strides]:
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """Writes keys as MMEngine does: ``a.0.b``."""
+    """Returns keys as MMEngine writes them: ``a.0.b``."""
     return '.'.join(map(str, path))
 
 
 def type_name(part: Mapping[str, Any]) -> str:
-    """Returns the class that a config names."""
+    """Returns the name of the class of a config."""
     kind = part.get('type')
     return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
 
@@ -223,7 +224,7 @@ def _is_part(value: Any) -> bool:
 
 
 def _walk(value: Any, path: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
-    """Goes through a config and all dicts in it."""
+    """Returns the dicts of a config, itself included, and their paths."""
     if isinstance(value, Mapping):
         yield path, value
     elif not isinstance(value, (list, tuple)):
@@ -231,7 +232,3 @@ def _walk(value: Any, path: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, inner in items:
         yield from _walk(inner, (*path, key))
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ', '.join(map(str, values))

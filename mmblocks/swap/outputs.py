@@ -1,4 +1,4 @@
-"""Building the new backbone so that its maps have the strides that the detector wants."""
+"""Building the new backbone with outputs of the strides that the detector needs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta, list_backbones
-from mmblocks.engine import UserError
-from mmblocks.utils.errors import did_you_mean, first_line
+from mmblocks.utils.errors import UserError, did_you_mean, first_line
+from mmblocks.utils.text import joined
+from mmblocks.utils.types import ConfigType
 
 # What Python says when a class passes on an option that it also sets.
 _TWICE = re.compile(r"multiple values for keyword argument '(\w+)'")
@@ -51,7 +52,7 @@ def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') 
 
 
 def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:
-    """Returns a backbone's config the ``out_indices`` whose maps have these strides.
+    """Returns a backbone's config with the ``out_indices`` whose outputs have these strides.
 
     Where the backbone's default outputs have them, they stay; for any other stride it is the last
     group that has it.
@@ -62,7 +63,7 @@ def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any
 
     Returns:
         The config, with ``out_indices`` if they are not the default ones; None if the backbone
-        has no such maps, or if its config has an ``out_indices`` that gives others.
+        has no such outputs, or if its config has an ``out_indices`` for others.
 
     Raises:
         UserError: The backbone refuses its options.
@@ -80,14 +81,14 @@ def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any
     return dict(cfg, out_indices=tuple(last[stride] for stride in strides))
 
 
-def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, inlet: str) -> str:
-    """Says why a backbone has not the maps that a detector wants, and what can be done.
+def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, neck_input: str) -> str:
+    """Returns why a backbone lacks the outputs that a detector needs, and what can be done.
 
     Args:
         cfg: The backbone's config.
-        strides: The strides that are wanted.
+        strides: The strides that are needed.
         skips: How many of them the detector does not use.
-        inlet: What wants them.
+        neck_input: The part that needs them, for the message.
     """
     chosen = 'out_indices' in cfg
     backbone = build(_thawed(cfg)) if chosen else _with_every_output(cfg)
@@ -95,8 +96,8 @@ def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, inle
     name = f'{cfg["type"]} with out_indices={cfg["out_indices"]}' if chosen else cfg['type']
     used = f', of which it skips the first {skips}' if skips else ''
     text = (
-        f'{name} has maps of strides {_listed(has)}, but the {inlet} of the base takes '
-        f'{len(strides)} of strides {_listed(strides)}{used}'
+        f'{name} has maps of strides {joined(has)}, but the {neck_input} of the base takes '
+        f'{len(strides)} of strides {joined(strides)}{used}'
     )
     if chosen:
         return f'{text}; leave out_indices out to have them chosen'
@@ -111,7 +112,7 @@ def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, inle
     return text
 
 
-def build(cfg: dict[str, Any]) -> BaseBackbone:
+def build(cfg: ConfigType) -> BaseBackbone:
     """Builds a backbone on the meta device.
 
     Raises:
@@ -126,12 +127,12 @@ def build(cfg: dict[str, Any]) -> BaseBackbone:
         raise UserError(f'{cfg["type"]}: {reason}') from error
 
 
-def _with_every_output(cfg: dict[str, Any]) -> BaseBackbone:
+def _with_every_output(cfg: ConfigType) -> BaseBackbone:
     (last,) = build(dict(_thawed(cfg), out_indices=-1)).out_indices
     return build(dict(_thawed(cfg), out_indices=tuple(range(last + 1))))
 
 
-def _thawed(cfg: dict[str, Any]) -> dict[str, Any]:
+def _thawed(cfg: ConfigType) -> dict[str, Any]:
     # How much can be frozen depends on the outputs, which are only looked for here.
     return {key: value for key, value in cfg.items() if key != 'frozen_stages'}
 
@@ -142,14 +143,10 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     for base in cls.__mro__:
         if '__init__' not in vars(base):
             continue
-        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        _, *parameters = inspect.signature(vars(base)['__init__']).parameters.values()
         for parameter in parameters:
             if parameter.kind is not parameter.VAR_KEYWORD:
                 found.setdefault(parameter.name, parameter)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ', '.join(map(str, values))

@@ -1,4 +1,4 @@
-"""Running parts of a detector on two pictures, to see what maps they give."""
+"""Running parts of a detector on two images, to see their outputs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from mmblocks.backbones.base import BaseBackbone
 
 # The smaller is large enough for the four extra levels of SSD's neck. By their difference, a stride
-# shows even where layers do not pad and maps fall short of the picture's size over the stride.
+# shows even where layers do not pad and maps fall short of the image's size over the stride.
 _IMAGE_SIZES = (512, 1024)
 
 
 class Maps(NamedTuple):
-    """The maps that a part gives.
+    """The feature maps that a part returns.
 
     Attributes:
         channels: Channels of each.
@@ -30,7 +30,7 @@ class Maps(NamedTuple):
     strides: tuple[int, ...]
 
     def __str__(self) -> str:
-        """Says it in words."""
+        """Returns them in words."""
         channels = ', '.join(map(str, sorted(set(self.channels))))
         strides = ', '.join(map(str, self.strides))
         return f'{len(self.strides)} of {channels} channels with strides {strides}'
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
     """What running a part has shown.
 
     Attributes:
-        maps: The maps that it gives.
+        maps: Its outputs.
         parameters: How many parameters it has.
         frozen: How many of them get no gradient.
         norm_eval: Whether it keeps its BatchNorms in eval mode.
@@ -53,7 +53,7 @@ class Probe(NamedTuple):
 
 
 def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], Exception | None]:
-    """Builds parts of a detector and runs two pictures through them, one part behind the other.
+    """Builds parts of a detector and runs two images through them, one part after the other.
 
     On the meta device, which takes no time and no memory; a part that cannot be built or run
     there, on the CPU. No weights are loaded.
@@ -63,20 +63,20 @@ def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], 
         scope: The scope in which names without a prefix are looked up, such as ``'mmdet'``.
 
     Returns:
-        What each part gives, and what building or running the next one has raised on the CPU.
+        What each part has shown, and what building or running the next one has raised on the CPU.
     """
     found: list[Probe] = []
-    pictures: list[Any] = [
+    images: list[Any] = [
         torch.zeros(1, parts[0].get('in_channels', 3), size, size, device='meta')
         for size in _IMAGE_SIZES
     ]
     with DefaultScope.overwrite_default_scope(scope):
         for part in parts:
             try:
-                seen, pictures = _run(part, pictures, 'meta')
+                seen, images = _run(part, images, 'meta')
             except Exception:  # operators without a meta kernel, nets that read a tensor's value
                 try:
-                    seen, pictures = _run(part, pictures, 'cpu')
+                    seen, images = _run(part, images, 'cpu')
                 except Exception as error:
                     return found, error
             found.append(seen)
@@ -84,13 +84,13 @@ def probe(parts: Sequence[Mapping[str, Any]], scope: str) -> tuple[list[Probe], 
 
 
 @torch.no_grad()
-def _run(part: Mapping[str, Any], pictures: list[Any], device: str) -> tuple[Probe, list[Any]]:
-    """Builds a part on a device and gives what it shows, and its outputs."""
+def _run(part: Mapping[str, Any], images: list[Any], device: str) -> tuple[Probe, list[Any]]:
+    """Builds a part on a device; returns what running it shows, and its outputs."""
     with torch.device(device):
         module = MODELS.build(ConfigDict(_without_weights(part)))
     # On lines of their own: mmdet's nets do not return themselves.
     module.eval()
-    outs = [module(_zeros(x, device)) for x in pictures]
+    outs = [module(_zeros(x, device)) for x in images]
     # Some nets freeze only now. Ours have done so, and would warn of weights that they lack.
     if not isinstance(module, BaseBackbone):
         module.train()
@@ -101,18 +101,18 @@ def _run(part: Mapping[str, Any], pictures: list[Any], device: str) -> tuple[Pro
 
 
 def _zeros(like: Any, device: str) -> Any:
-    """Zeros of the shape of one map, or of each of several, on a device."""
+    """Returns zeros of the shape of one map, or of each of several, on a device."""
     if isinstance(like, Tensor):
         return torch.zeros(like.shape, device=device)
     return type(like)(_zeros(x, device) for x in like)
 
 
 def _without_weights(part: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a part that loads nothing while it is built, as timm's nets would."""
-    part = copy.deepcopy(dict(part))
-    if part.get('pretrained'):
-        part['pretrained'] = False if part['pretrained'] is True else None
-    return part
+    """Returns the config of a part without weights that it would load while built, as timm's do."""
+    options = copy.deepcopy(dict(part))
+    if options.get('pretrained'):
+        options['pretrained'] = False if options['pretrained'] is True else None
+    return options
 
 
 def _maps(small: Any, large: Any) -> Maps:

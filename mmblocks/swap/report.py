@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmblocks.engine import UserError
+from mmblocks.swap.detector import NeckInput, dotted, head_strides, necks, type_name
+from mmblocks.swap.preprocessing import PreprocessingComparison
+from mmblocks.swap.probe import Maps, probe
+from mmblocks.swap.text import inline
 from mmblocks.utils.class_name import class_name
-from mmblocks.utils.errors import first_line
+from mmblocks.utils.errors import UserError, first_line
+from mmblocks.utils.text import joined
 from mmblocks.weights.preprocessing import CAFFE
-
-from .detector import NeckInput, dotted, head_strides, necks, type_name
-from .images import Images
-from .probe import Maps, probe
-from .text import inline
 
 
 class DetectorSummary(NamedTuple):
@@ -21,11 +20,11 @@ class DetectorSummary(NamedTuple):
 
     Attributes:
         detector: Its config.
-        maps: What the backbone gives.
+        maps: The backbone's outputs.
         parameters: How many parameters the backbone has.
         frozen: How many of them get no gradient.
         norm_eval: Whether the backbone keeps its BatchNorms in eval mode.
-        behind_neck: What the neck gives; None if it could not be run, or there is none.
+        neck_maps: The neck's outputs; None if it could not be run, or there is none.
         neck_error: Why the neck could not be run.
     """
 
@@ -34,32 +33,32 @@ class DetectorSummary(NamedTuple):
     parameters: int
     frozen: int
     norm_eval: bool
-    behind_neck: Maps | None
+    neck_maps: Maps | None
     neck_error: str = ''
 
 
 class Change(NamedTuple):
-    """A swap.
+    """A detector before and after the swap, and what was written for it.
 
     Attributes:
         base: The base, as the user named it.
         cfg: The base's whole config.
         old: The detector before.
         new: The detector after.
-        inlet: What takes the backbone's maps.
-        inputs: The arguments of it that changed.
-        heads: The heads whose ``in_channels`` changed, and what to.
-        images: What becomes of the images.
+        neck_input: The part that the backbone feeds.
+        inputs: The arguments of it that changed, with their new values.
+        heads: The new ``in_channels`` of the heads where they changed.
+        preprocessing: How images are preprocessed, before and after.
     """
 
     base: str
     cfg: Mapping[str, Any]
     old: DetectorSummary
     new: DetectorSummary
-    inlet: NeckInput
+    neck_input: NeckInput
     inputs: Mapping[str, Any]
     heads: Mapping[str, Sequence[int]]
-    images: Images
+    preprocessing: PreprocessingComparison
 
 
 def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> DetectorSummary:
@@ -75,47 +74,43 @@ def measure(detector: Mapping[str, Any], cfg: Mapping[str, Any]) -> DetectorSumm
     scope = cfg.get('default_scope') or 'mmdet'
     chain = [part for _, part in necks(detector)]
     found, error = probe([detector['backbone'], *chain], scope)
-    if not found:
+    if error is not None and not found:
         raise UserError(
             f'the backbone {type_name(detector["backbone"])} cannot be run: {first_line(error)}'
         ) from error
-    backbone, *behind = found
+    backbone, *neck = found
     if error is not None:
         return DetectorSummary(detector, *backbone, None, first_line(error))
-    return DetectorSummary(detector, *backbone, behind[-1].maps if behind else None)
+    return DetectorSummary(detector, *backbone, neck[-1].maps if neck else None)
 
 
 def report(change: Change) -> str:
-    """Writes what was changed, one line or a few per matter."""
-    old, new = change.old, change.new
-    inputs = change.inputs.items()
-    matters = {
+    """Returns what was changed, one line or a few per part of the config."""
+    old, new, fed = change.old, change.new, change.neck_input
+    inputs = ', '.join(f'{k} {fed.part.get(k)} -> {v}' for k, v in change.inputs.items())
+    parts = {
         'base': [f'{change.base} ({type_name(old.detector)})'],
         'backbone': [_call(old.detector['backbone']), f'-> {_call(new.detector["backbone"])}'],
-        'channels': [f'{_listed(old.maps.channels)} -> {_listed(new.maps.channels)}'],
+        'channels': [f'{joined(old.maps.channels)} -> {joined(new.maps.channels)}'],
         'strides': [_strides(old.maps.strides, new.maps.strides)],
-        str(change.inlet.path[0]): [
-            f'{type_name(change.inlet.part)}: '
-            + ', '.join(f'{key} {change.inlet.part.get(key)} -> {value}' for key, value in inputs),
-            *_behind_neck(new, bool(change.heads)),
-        ],
+        str(fed.path[0]): [f'{type_name(fed.part)}: {inputs}', *_neck_maps(change)],
         'heads': [*_changed_heads(change), *_heads(new)],
         'parameters': [f'{_millions(old.parameters)} -> {_millions(new.parameters)} (backbone)'],
         'frozen': [f'{_frozen(new)}, was {_frozen(old)}'],
         'norm_eval': [f'{new.norm_eval}, was {old.norm_eval}'] * (new.norm_eval != old.norm_eval),
         'weights': [f'{_weights(new)}, was {_weights(old)}'],
-        'images': change.images.report(),
+        'images': change.preprocessing.report(),
     }
-    width = max(map(len, matters)) + 2
+    width = max(map(len, parts)) + 2
     return '\n'.join(
-        f'{"" if i else matter:<{width}}{line}'
-        for matter, lines in matters.items()
+        f'{"" if i else part:<{width}}{line}'
+        for part, lines in parts.items()
         for i, line in enumerate(lines)
     )
 
 
 def warnings(change: Change) -> list[str]:
-    """Lists what may go wrong in training if nothing else is changed."""
+    """Returns what may go wrong in training if nothing else is changed."""
     found = []
     load_from = change.cfg.get('load_from')
     if change.new.frozen and not weights_of(change.new.detector['backbone']):
@@ -130,16 +125,16 @@ def warnings(change: Change) -> list[str]:
         )
     if load_from:
         found.append(f'load_from={load_from!r} of the base holds weights of the old backbone')
-    if images := change.images.warning():
-        found.append(images)
+    if warning := change.preprocessing.warning():
+        found.append(warning)
     backbone = change.new.detector['backbone']
     name = type_name(backbone).rpartition('.')[2]
     # The keys are the same; only the images tell whose convention the weights follow.
-    from_caffe = change.images.wanted == CAFFE and name in ('ResNet', 'ResNeXt')
+    from_caffe = change.preprocessing.expected == CAFFE and name in ('ResNet', 'ResNeXt')
     if from_caffe and backbone.get('depth') not in (18, 34) and backbone.get('style') != 'caffe':
         found.append(
-            f"{change.images.source} has its strides in the 1x1 convolutions, as style='caffe' "
-            'builds the net: --backbone-options style=caffe'
+            f'{change.preprocessing.checkpoint} has its strides in the 1x1 convolutions, as '
+            "style='caffe' builds the net: --backbone-options style=caffe"
         )
     optim_wrapper = change.cfg.get('optim_wrapper') or {}
     if constructor := optim_wrapper.get('constructor'):
@@ -150,27 +145,28 @@ def warnings(change: Change) -> list[str]:
     return found
 
 
-def _behind_neck(new: DetectorSummary, changed: bool) -> list[str]:
-    if new.behind_neck is not None:
-        return [f'gives {new.behind_neck}' + ', unchanged' * (not changed)]
-    return [f'was not run, so what it gives is not checked: {new.neck_error}'] * bool(
-        new.neck_error
-    )
+def _neck_maps(change: Change) -> list[str]:
+    new = change.new
+    if new.neck_maps is not None:
+        return [f'gives {new.neck_maps}' + ('' if change.heads else ', unchanged')]
+    if new.neck_error:
+        return [f'was not run, so what it gives is not checked: {new.neck_error}']
+    return []
 
 
 def _changed_heads(change: Change) -> list[str]:
     heads = change.old.detector
     return [
-        f'{key}.in_channels {_listed(heads[key]["in_channels"])} -> {_listed(channels)}'
+        f'{key}.in_channels {joined(heads[key]["in_channels"])} -> {joined(channels)}'
         for key, channels in change.heads.items()
     ]
 
 
 def _heads(new: DetectorSummary) -> list[str]:
-    maps = new.behind_neck or new.maps
+    maps = new.neck_maps or new.maps
     lines = []
     for entry in head_strides(new.detector):
-        text = f'{dotted(entry.path)} {_listed(entry.values)}: unchanged'
+        text = f'{dotted(entry.path)} {joined(entry.values)}: unchanged'
         if not new.neck_error:
             fits = entry.fit(maps.strides)
             text += ', fits the maps' if fits else ', not the strides of the maps, as in the base'
@@ -180,19 +176,19 @@ def _heads(new: DetectorSummary) -> list[str]:
 
 def _strides(old: tuple[int, ...], new: tuple[int, ...]) -> str:
     if old == new:
-        return f'{_listed(new)}, unchanged'
-    return f'{_listed(old)} -> {_listed(new)}; the neck did not use the others'
+        return f'{joined(new)}, unchanged'
+    return f'{joined(old)} -> {joined(new)}; the neck did not use the others'
 
 
-def _frozen(side: DetectorSummary) -> str:
-    if not side.frozen:
+def _frozen(summary: DetectorSummary) -> str:
+    if not summary.frozen:
         return 'nothing'
-    stages = side.detector['backbone'].get('frozen_stages', -1)
-    return f'{side.frozen:,} parameters' + (f' (frozen_stages={stages})' if stages >= 0 else '')
+    stages = summary.detector['backbone'].get('frozen_stages', -1)
+    return f'{summary.frozen:,} parameters' + (f' (frozen_stages={stages})' if stages >= 0 else '')
 
 
-def _weights(side: DetectorSummary) -> str:
-    return weights_of(side.detector['backbone']) or 'none'
+def _weights(summary: DetectorSummary) -> str:
+    return weights_of(summary.detector['backbone']) or 'none'
 
 
 def weights_of(backbone: Mapping[str, Any]) -> str:
@@ -211,7 +207,3 @@ def _call(part: Mapping[str, Any]) -> str:
 
 def _millions(count: int) -> str:
     return f'{count / 1e6:.2f} M'
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ', '.join(map(str, values))

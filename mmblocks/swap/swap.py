@@ -12,23 +12,23 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from mmblocks.engine import UserError, find_config, load_config
-from mmblocks.utils.errors import first_line
-
-from . import detector as parts
-from .detector import NeckInput
-from .images import Images, compare_preprocessing
-from .outputs import build, check_options, choose_outputs, explain_misfit
-from .report import Change, DetectorSummary, measure, report, warnings, weights_of
-from .text import assignment
+from mmblocks.engine import find_config, load_config
+from mmblocks.swap import detector as parts
+from mmblocks.swap.detector import NeckInput
+from mmblocks.swap.outputs import build, check_options, choose_outputs, explain_misfit
+from mmblocks.swap.preprocessing import PreprocessingComparison, compare_preprocessing
+from mmblocks.swap.report import Change, DetectorSummary, measure, report, warnings, weights_of
+from mmblocks.swap.text import assignment
+from mmblocks.utils.errors import UserError, first_line
+from mmblocks.utils.types import ConfigType
 
 
 class Swap(NamedTuple):
-    """A config with another backbone, and what is to say about it.
+    """A config with another backbone, and messages about it.
 
     Attributes:
         text: The config.
-        report: What was changed, in lines for people.
+        report: What was changed, line by line.
         warnings: What may go wrong in training if nothing else is changed.
     """
 
@@ -40,18 +40,18 @@ class Swap(NamedTuple):
 def swap_backbone(
     base: str,
     backbone: Mapping[str, Any],
-    folder: str | os.PathLike = '.',
+    folder: str | os.PathLike[str] = '.',
     at: str | None = None,
 ) -> Swap:
     """Writes a config that inherits from another one and swaps its backbone.
 
-    Nothing is taken for granted: the old backbone and neck are built and run to see what maps
-    they give, and so are the new ones, as MMEngine reads them from the written config.
+    Nothing is assumed: the old backbone and neck are built and run to see their outputs, and so
+    are the new ones, as MMEngine reads them from the written config.
 
     Args:
         base: Path of an mmdet config, or ``'mmdet::...'``.
         backbone: Config of a backbone of mmblocks. Its ``out_indices`` may be left out.
-        folder: Where the config is going to stand; a ``base`` that is a path is written relative
+        folder: Where the config will be saved; a ``base`` that is a path is written relative
             to it.
         at: The part of the base that has the backbone, such as ``'model.detector'``; needed
             where there are several.
@@ -82,21 +82,24 @@ def swap_backbone(
     _check_name(base)
     path = parts.find_detector(cfg['model'], at)
     old = measure(_at(cfg['model'], path), cfg)
-    inlet = parts.find_inlet(old.detector, old.maps.channels)
-    backbone, skipped = _fit(backbone, old.maps.strides, inlet)
+    neck_input = parts.find_neck_input(old.detector, old.maps.channels)
+    backbone, skipped = _fit(backbone, old.maps.strides, neck_input)
     backbone = _trainable(backbone)
     channels = build(backbone).out_channels
-    inputs = {inlet.key: inlet.value(channels), **_moved_levels(inlet.part, skipped)}
+    inputs: dict[str, Any] = {neck_input.key: neck_input.value(channels)}
+    inputs |= _moved_levels(neck_input.part, skipped)
     heads: dict[str, list[int]] = {}
-    if passed_on := parts.passed_on(inlet, channels):
-        heads = dict.fromkeys(parts.takers(old.detector, inlet.part['out_channels']), passed_on)
-        inputs['out_channels'] = passed_on
-    images = compare_preprocessing(cfg, path, backbone, weights_of(backbone))
+    if new_outputs := parts.pass_through_channels(neck_input, channels):
+        heads = dict.fromkeys(
+            parts.heads_with_channels(old.detector, neck_input.part['out_channels']), new_outputs
+        )
+        inputs['out_channels'] = new_outputs
+    preprocessing = compare_preprocessing(cfg, path, backbone, weights_of(backbone))
 
-    overrides, expected = _changes(cfg, path, backbone, inlet, inputs, heads, images)
-    comments = _comments(path, backbone, inlet, old.maps.strides[skipped:])
-    if images.changes:
-        comments |= dict.fromkeys(images.changes, images.comment)
+    overrides, expected = _changes(cfg, path, backbone, neck_input, inputs, heads, preprocessing)
+    comments = _comments(path, backbone, neck_input, old.maps.strides[skipped:])
+    if preprocessing.changes:
+        comments |= dict.fromkeys(preprocessing.changes, preprocessing.comment)
     title = f'# {parts.type_name(old.detector)} with {backbone["type"]}'
 
     def text(base_path: str) -> str:
@@ -115,13 +118,13 @@ def swap_backbone(
         ]
         raise RuntimeError(f'more than the backbone would change in {base}: {different}')
     new = measure(_at(result['model'], path), result)
-    _hold_that_heads_get_what_they_expect(old, new, inlet, inputs.get('out_channels'))
-    change = Change(base, cfg, old, new, inlet, inputs, heads, images)
+    _check_head_inputs(old, new, neck_input, inputs.get('out_channels'))
+    change = Change(base, cfg, old, new, neck_input, inputs, heads, preprocessing)
     return Swap(text(_base_path(base, Path(folder))), report(change), warnings(change))
 
 
 def _check_name(base: str) -> None:
-    """Raises for a name that MMEngine cannot inherit from, as it reads package names."""
+    """Raises for a name that MMEngine cannot inherit from."""
     if '::' in base and not re.match(r'\w*::\w*/', base):
         raise UserError(
             f'MMEngine cannot inherit from {base}: behind :: it wants a folder whose name is of '
@@ -140,22 +143,22 @@ def _checked(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit(
-    backbone: dict[str, Any], strides: tuple[int, ...], inlet: NeckInput
+    backbone: dict[str, Any], strides: tuple[int, ...], neck_input: NeckInput
 ) -> tuple[dict[str, Any], int]:
-    """Chooses the outputs, and how many of the inlet's first inputs are left out.
+    """Chooses the outputs, and how many of the first inputs of the neck are left out.
 
     A neck that skips its first levels can do without the maps that it skips.
     """
-    skips = inlet.part.get('start_level', 0)
+    skips = neck_input.part.get('start_level', 0)
     for skipped in dict.fromkeys((0, skips)):
         fitting = choose_outputs(backbone, strides[skipped:])
         if fitting is not None:
             return _in_order(fitting), skipped
-    raise UserError(explain_misfit(backbone, strides, skips, str(inlet)))
+    raise UserError(explain_misfit(backbone, strides, skips, str(neck_input)))
 
 
 def _trainable(backbone: dict[str, Any]) -> dict[str, Any]:
-    """Has a backbone without weights learn all of itself, its BatchNorms' statistics too."""
+    """Returns a config in which a backbone without weights trains whole, BatchNorms included."""
     if weights_of(backbone) or 'norm_eval' in backbone or not build(backbone).norm_eval:
         return backbone
     return dict(backbone, frozen_stages=backbone.get('frozen_stages', -1), norm_eval=False)
@@ -177,33 +180,33 @@ def _moved_levels(part: Mapping[str, Any], skipped: int) -> dict[str, int]:
 
 
 def _changes(
-    cfg: dict[str, Any],
+    cfg: ConfigType,
     path: parts.Keys,
     backbone: dict[str, Any],
-    inlet: NeckInput,
+    neck_input: NeckInput,
     inputs: dict[str, Any],
     heads: dict[str, list[int]],
-    images: Images,
+    preprocessing: PreprocessingComparison,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what to write as ``model``, and the whole config that must come of it."""
     expected = copy.deepcopy(cfg)
     detector = _at(expected['model'], path)
     detector['backbone'] = backbone
-    _at(detector, inlet.path).update(inputs)
+    _at(detector, neck_input.path).update(inputs)
     for name, channels in heads.items():
         detector[name]['in_channels'] = list(channels)
-    for keys, options in images.changes.items():
+    for keys, options in preprocessing.changes.items():
         _at(expected['model'], keys).update(options)
     imports = expected.setdefault('custom_imports', {})
     given = imports.get('imports', [])
     given = [given] if isinstance(given, str) else list(given)
     imports['imports'] = given if 'mmblocks' in given else [*given, 'mmblocks']
 
-    key, *deeper = inlet.path
+    key, *deeper = neck_input.path
     # MMEngine merges dicts but replaces lists, which are therefore written whole.
     part = detector[key] if deeper else inputs
     written = {
-        **images.changes,
+        **preprocessing.changes,
         (*path, 'backbone'): dict(_delete_=True, **backbone),
         (*path, key): part,
         **{(*path, name): dict(in_channels=list(channels)) for name, channels in heads.items()},
@@ -214,7 +217,7 @@ def _changes(
 def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for (*first, last), value in values.items():
-        inner = tree
+        inner: dict[Any, Any] = tree
         for key in first:
             inner = inner.setdefault(key, {})
         inner[last] = value
@@ -222,14 +225,15 @@ def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
 
 
 def _comments(
-    path: parts.Keys, backbone: dict[str, Any], inlet: NeckInput, strides: tuple[int, ...]
-) -> dict[tuple[str, ...], str]:
+    path: parts.Keys, backbone: dict[str, Any], neck_input: NeckInput, strides: tuple[int, ...]
+) -> dict[parts.Keys, str]:
     *first, last = map(str, strides)
     listed = f'strides {", ".join(first)} and {last}' if first else f'stride {last}'
-    comments = {(*path, inlet.path[0]): f'For maps of {listed}.'}
+    comments: dict[parts.Keys, str] = {(*path, neck_input.path[0]): f'For maps of {listed}.'}
     if 'init_cfg' not in backbone:
         learns = ', its BatchNorms too,' if backbone.get('norm_eval') is False else ''
-        comments[(*path, 'backbone')] = (
+        key = (*path, 'backbone')
+        comments[key] = (
             f'Trains from scratch{learns} until an init_cfg names weights to start from.'
         )
     return comments
@@ -257,7 +261,7 @@ def _read_again(text: str, base: str) -> dict[str, Any]:
 
 
 def _without_scopes(value: Any) -> Any:
-    """Takes out the marks that MMEngine puts into what stems from another package."""
+    """Returns a config without the scopes that MMEngine adds to a base of another package."""
     if isinstance(value, dict):
         return {k: _without_scopes(inner) for k, inner in value.items() if k != '_scope_'}
     if isinstance(value, (list, tuple)):
@@ -265,19 +269,22 @@ def _without_scopes(value: Any) -> Any:
     return value
 
 
-def _hold_that_heads_get_what_they_expect(
-    old: DetectorSummary, new: DetectorSummary, inlet: NeckInput, channels: list[int] | None
+def _check_head_inputs(
+    old: DetectorSummary, new: DetectorSummary, neck_input: NeckInput, channels: list[int] | None
 ) -> None:
-    """Raises if there is another difference behind the neck than in channels that were written."""
-    if old.behind_neck is None:
+    """Raises if the heads would get other inputs than before, but for changed channels."""
+    if old.neck_maps is None:
         return
-    expected = old.behind_neck._replace(channels=tuple(channels or old.behind_neck.channels))
-    if new.behind_neck is None:
-        value = _at(new.detector, inlet.path)[inlet.key]
-        raise UserError(f'the {inlet} does not work with {inlet.key}={value}: {new.neck_error}')
-    if new.behind_neck != expected:
+    expected = old.neck_maps._replace(channels=tuple(channels or old.neck_maps.channels))
+    if new.neck_maps is None:
+        value = _at(new.detector, neck_input.path)[neck_input.key]
         raise UserError(
-            f'behind the {inlet}, the heads expect {expected}, but they would get {new.behind_neck}'
+            f'the {neck_input} does not work with {neck_input.key}={value}: {new.neck_error}'
+        )
+    if new.neck_maps != expected:
+        raise UserError(
+            f'behind the {neck_input}, the heads expect {expected}, but they would get '
+            f'{new.neck_maps}'
         )
 
 

@@ -10,7 +10,7 @@ _WIDTH = 100
 _INDENT = 4
 
 
-def assignment(name: str, value: Any, comments: Mapping[tuple[str, ...], str] = {}) -> str:
+def assignment(name: str, value: Any, comments: Mapping[tuple[str | int, ...], str] = {}) -> str:
     r"""Writes ``name = value``.
 
     Args:
@@ -33,7 +33,7 @@ def assignment(name: str, value: Any, comments: Mapping[tuple[str, ...], str] = 
 
 
 def _lines(
-    before: str, value: Any, after: str, indent: int, comments: dict[tuple[str, ...], str]
+    before: str, value: Any, after: str, indent: int, comments: dict[tuple[str | int, ...], str]
 ) -> list[str]:
     margin = ' ' * indent
     flat = f'{margin}{before}{inline(value)}{after}'
@@ -84,5 +84,5 @@ def _entries(value: Any) -> list[tuple[str, str, Any]]:
     return [(str(key), f'{key!r}: ', inner) for key, inner in value.items()]
 
 
-def _has_names(value: Mapping) -> bool:
+def _has_names(value: Mapping[Any, Any]) -> bool:
     return all(isinstance(k, str) and k.isidentifier() and not iskeyword(k) for k in value)

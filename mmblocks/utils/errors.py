@@ -31,7 +31,7 @@ def warn(message: str) -> None:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Ends a sentence with the known names nearest to the given one, or with nothing.
+    """Returns the end of a sentence: the known names nearest to the given one, or nothing.
 
     Example:
         >>> did_you_mean('backbon', ['backbone', 'neck'])
@@ -44,7 +44,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    r"""The first line of what an exception says, or its name when it says nothing.
+    r"""Returns the first line of an exception's message, or its name where it has none.
 
     Example:
         >>> first_line(ValueError('no such depth: 19\nsee the table'))

@@ -99,7 +99,7 @@ def _split(text: str) -> list[str]:
 
 
 def _is_one_bracket(text: str) -> bool:
-    """Whether the bracket that a text begins with closes at its end, and not before."""
+    """Returns whether the bracket that a text begins with closes at its end, and not before."""
     end = next((i for i, _, depth in _unquoted(text) if depth == 0), None)
     if end is None or (end == len(text) - 1 and text[end] != _CLOSING[text[0]]):
         raise ValueError(
@@ -109,7 +109,7 @@ def _is_one_bracket(text: str) -> bool:
 
 
 def _unquoted(text: str) -> Iterator[tuple[int, str, int]]:
-    """Returns the characters outside of quotes: place, character, and brackets open after it."""
+    """Returns the characters outside of quotes: index, character, and brackets open after it."""
     depth, quote, before = 0, '', ','
     for i, char in enumerate(text):
         if quote:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from terminaltables import GithubFlavoredMarkdownTable
+from terminaltables import GithubFlavoredMarkdownTable  # type: ignore[import-untyped]
 
 _JUSTIFY = {'l': 'left', 'c': 'center', 'r': 'right'}
 
 
-def comma_separated(values: Iterable[Any]) -> str:
+def joined(values: Iterable[Any]) -> str:
     """Returns values with commas between them.
 
     Example:
-        >>> comma_separated((8, 16, 32))
+        >>> joined((8, 16, 32))
         '8, 16, 32'
     """
     return ', '.join(map(str, values))
@@ -35,4 +35,4 @@ def markdown_table(rows: Sequence[Sequence[str]], align: str) -> str:
     """
     table = GithubFlavoredMarkdownTable(rows)
     table.justify_columns = {i: _JUSTIFY[letter] for i, letter in enumerate(align)}
-    return table.table
+    return str(table.table)

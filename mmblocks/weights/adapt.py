@@ -6,22 +6,20 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from mmblocks.layers.focus import Focus
-
 # A first kernel of more channels on both sides sees no images, as in a neck.
 _MOST_CHANNELS = 4
 
 
 def image_kernel(module: nn.Module, state: Mapping[str, Tensor]) -> str | None:
-    """Names the kernel that sees the images, where it is for images of other channels.
+    """Returns the name of the kernel that sees the images, if it is for other channels.
 
     Args:
         module: A net, or any other module.
         state: Weights under the module's names.
 
     Returns:
-        The name of the first kernel of the module if the two differ in nothing but the channels
-        of the input; else None.
+        The first kernel of the module if the two differ in nothing but the channels of the input;
+        else None.
     """
     own = module.state_dict()
     name = next((name for name, value in own.items() if value.dim() == 4), None)
@@ -53,10 +51,10 @@ def adapt_image_kernel(module: nn.Module, state: dict[str, Tensor]) -> bool:
 
 
 def _pixels(module: nn.Module, name: str) -> int:
-    """How many pixels lie behind one another in the channels, as in the Focus layer."""
+    """Returns how many pixels lie behind one another in the channels, as in the Focus layer."""
     parts = name.split('.')
     parents = (module.get_submodule('.'.join(parts[:end])) for end in range(len(parts)))
-    return 4 if any(isinstance(parent, Focus) for parent in parents) else 1
+    return max(getattr(parent, 'pixels_per_channel', 1) for parent in parents)
 
 
 def adapt_input(weight: Tensor, in_channels: int, pixels: int = 1) -> Tensor:

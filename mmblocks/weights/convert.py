@@ -9,9 +9,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from mmblocks.utils.errors import UserError, did_you_mean
-from mmblocks.weights.files import read_checkpoint, weights
-from mmblocks.weights.inverting import CannotBeWritten, invert_keys
-from mmblocks.weights.key_mapping import KeyMapping, rename_keys
+from mmblocks.weights.files import extract_state_dict, read_checkpoint
+from mmblocks.weights.key_mapping import CannotBeWritten, KeyMapping, rename_keys, write_keys
 from mmblocks.weights.loading import fit_weights
 from mmblocks.weights.report import LoadReport, listed
 
@@ -36,7 +35,7 @@ class Conversion(NamedTuple):
     unwritten: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Says it in a few lines; those that are empty are left out."""
+        """Returns a few lines; those that would be empty are left out."""
         report = self.report
         under = f' under {report.prefix}' if report.prefix else ''
         lines = (
@@ -63,14 +62,14 @@ def convert_weights(
     prefix: str | None = None,
     allow_nonfinite: bool = False,
 ) -> Conversion:
-    """Reads weights of a net in any mapping that it loads, and names them as another one does.
+    """Reads weights of a net under any names that it loads, and names them as a library does.
 
     Args:
         module: The net, all of it; also on the meta device. Its own weights may change.
         source: As :func:`load_pretrained`'s ``checkpoint``.
-        to: ``'mmblocks'``, one of ``libraries``, or the full name of a mapping of theirs.
-        libraries: Libraries that have this net. One that no mapping of the net is for has our
-            names.
+        to: ``'mmblocks'``, one of ``libraries``, or the full name of a key mapping of theirs.
+        libraries: Libraries that have this net; those that none of its key mappings is for have
+            our names.
         prefix: What the names of the net's weights begin with in the source; default: found.
         allow_nonfinite: Whether NaN and infinity are taken over with a warning.
 
@@ -78,8 +77,8 @@ def convert_weights(
         The tensors as they are in the source, under their new names.
 
     Raises:
-        UserError: The source cannot be read or is not of this net, or the net cannot be written
-            in this mapping.
+        UserError: The source cannot be read or is not of this net, or the library has no names
+            for it.
 
     Example:
         >>> import tempfile, torch
@@ -93,13 +92,10 @@ def convert_weights(
     mappings = getattr(module, 'key_mappings', ())
     # Before the source is read, which can be large and far away.
     _check_target(to, mappings, libraries, type(module).__name__)
-    whole = weights(read_checkpoint(source), source)
+    whole = extract_state_dict(read_checkpoint(source), source)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*copying from a non-meta parameter', UserWarning)
-        try:
-            fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
-        except ValueError as error:  # weights of a mapping that is refused
-            raise UserError(f'{source}: {error}') from error
+        fitted = fit_weights(module, whole, source, prefix, allow_nonfinite=allow_nonfinite)
     report = fitted.report
     if report.mismatched:
         name, given, wanted = report.mismatched[0]
@@ -107,20 +103,13 @@ def convert_weights(
             f'{source}: {len(report.mismatched)} of {report.wanted} tensors have another size than '
             f'in {report.module} with these options: {name} is {given} there and {wanted} here'
         )
-    # Loading adds counters to files that have none.
-    renamed = rename_keys(fitted.names, mappings)
-    given = {renamed.get(name, name) for name in fitted.names}
-    state = {
-        key: fitted.state[key]
-        for key in module.state_dict()
-        if key in fitted.state and (key in given or not key.endswith('num_batches_tracked'))
-    }
+    state = {key: fitted.state[key] for key in module.state_dict() if key in fitted.state}
     named = named_as(state, to, mappings, libraries, type(module).__name__)
     return Conversion(
         named.state_dict,
         to,
         report,
-        tuple(name for name in fitted.names if renamed.get(name, name) not in state),
+        tuple(name for name, ours in fitted.names.items() if ours not in state),
         named.unwritten,
     )
 
@@ -144,28 +133,31 @@ def named_as(
     libraries: Collection[str],
     net: str,
 ) -> Named:
-    """Returns a state dict of ours the names, and where they differ the sizes, of another mapping.
+    """Returns a state dict of ours under the names of a library.
 
     Args:
         state_dict: Our names and tensors.
         to: As :func:`convert_weights`'s.
-        mappings: The mappings that the net accepts.
+        mappings: The key mappings of the net.
         libraries: As :func:`convert_weights`'s.
         net: The net's name, for the errors.
 
     Raises:
-        UserError: The net cannot be written in this mapping.
+        UserError: The library has no names for it.
     """
     _check_target(to, mappings, libraries, net)
     reasons = []
     keys = list(state_dict)
-    for mapping in _mappings_of(to, mappings):
+    for mapping in mappings:
+        # Of a library's mappings for several variants, a net's names are of one at most.
+        if mapping.refused or not f'{mapping.name} ('.startswith(f'{to} ('):
+            continue
         try:
-            names = invert_keys(keys, mapping, mappings)
+            names = write_keys(keys, mapping, mappings)
         except CannotBeWritten as error:
             reasons.append(str(error))
-            continue
-        return _renamed(state_dict, names, mapping.shapes)
+        else:
+            return _renamed(state_dict, names, mapping)
     if reasons:
         raise UserError(f'--to {to}: {"; ".join(reasons)}')
     if to != OURS and rename_keys(keys, mappings):
@@ -174,15 +166,14 @@ def named_as(
 
 
 def _renamed(
-    state_dict: Mapping[str, Tensor],
-    names: Mapping[str, str | None],
-    shapes: Mapping[str, tuple[int, ...]],
+    state_dict: Mapping[str, Tensor], names: Mapping[str, str | None], mapping: KeyMapping
 ) -> Named:
-    renamed = {
-        new: state_dict[key].reshape(shapes.get(new, state_dict[key].shape))
-        for key, new in names.items()
-        if new is not None
-    }
+    renamed = {}
+    for key, new in names.items():
+        if new in mapping.kernels:
+            renamed[new] = state_dict[key].unflatten(1, mapping.kernels[new])
+        elif new is not None:
+            renamed[new] = state_dict[key]
     return Named(renamed, tuple(key for key, new in names.items() if new is None))
 
 
@@ -190,7 +181,7 @@ def targets(mappings: Iterable[KeyMapping], libraries: Collection[str]) -> list[
     """Lists what weights of a net can be converted to.
 
     Args:
-        mappings: The mappings that the net accepts.
+        mappings: The key mappings of the net.
         libraries: Libraries that have this net.
 
     Example:
@@ -200,13 +191,11 @@ def targets(mappings: Iterable[KeyMapping], libraries: Collection[str]) -> list[
     others = (
         mapping.name
         for mapping in mappings
-        if not mapping.refused and '(' not in mapping.name and _is_of(mapping, libraries)
+        if not mapping.refused
+        and '(' not in mapping.name
+        and any(word in libraries for word in mapping.name.split())
     )
     return list(dict.fromkeys([OURS, *libraries, *others]))
-
-
-def _is_of(mapping: KeyMapping, libraries: Collection[str]) -> bool:
-    return not set(mapping.name.split()).isdisjoint(libraries)
 
 
 def _check_target(
@@ -218,12 +207,3 @@ def _check_target(
             f'--to {to}: {net} with these options can be written for {", ".join(known)}'
             f'{did_you_mean(to, known)}'
         )
-
-
-def _mappings_of(to: str, mappings: Iterable[KeyMapping]) -> list[KeyMapping]:
-    """Returns the mappings of a library, of which a net's names are of one at most."""
-    return [
-        mapping
-        for mapping in mappings
-        if not mapping.refused and (mapping.name == to or mapping.name.startswith(f'{to} ('))
-    ]

@@ -74,7 +74,7 @@ def weights_only() -> Iterator[None]:
 def guard_loaders() -> None:
     """Makes MMEngine's checkpoint loaders, of every scheme, load with `weights_only`.
 
-    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What they give
+    Covers ``load_from``, resuming and ``init_cfg=dict(type='Pretrained', ...)``. What they return
     lacks what MMEngine itself would run of it, the configs in ``meta`` and ``message_hub`` (see
     `without_code`). They also read ``.safetensors``, and hold downloads whose name ends with a hash
     to it. What is wrong with a file becomes a `UserError`. May be called any number of times.
@@ -106,7 +106,7 @@ def _guarded(loader: Callable) -> Callable:
 
 
 def _under_one_name(checkpoint: Any) -> Any:
-    """Puts the state dict that `weights` finds where MMEngine looks for it, and no other beside it.
+    """Puts the one state dict to load where MMEngine looks for it, and no other beside it.
 
     MMEngine's ``ema_state_dict`` stays: with it, its hook takes averaging up again.
     """
@@ -139,7 +139,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         checkpoint = CheckpointLoader._get_checkpoint_loader(path).guarded(path, 'cpu')
     else:
         checkpoint = _load_file(path, 'cpu')
-    weights(checkpoint, path)
+    extract_state_dict(checkpoint, path)
     return checkpoint
 
 
@@ -191,7 +191,7 @@ def _load_url(
 
 
 def cache_path(url: str, folder: str | None = None) -> Path:
-    """Where the download of an address is kept.
+    """Returns where the download of an address is kept.
 
     Args:
         url: The address of a checkpoint.
@@ -208,11 +208,11 @@ def cache_path(url: str, folder: str | None = None) -> Path:
     return cache / name
 
 
-def weights(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
-    """The state dict in a checkpoint, without the prefix that a DDP wrapper leaves.
+def extract_state_dict(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
+    """Returns the state dict in a checkpoint, without the prefix that a DDP wrapper leaves.
 
     Args:
-        checkpoint: What a loader gave: a bare state dict, or a dict that holds one under a name
+        checkpoint: What a loader returned: a bare state dict, or a dict that holds one under a name
             that is usual for it. Averaged weights (``ema``) come before the others.
         path: Where it came from, for the error.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmblocks.utils.errors import UserError
+from mmblocks.utils.hashes import sha256_of
 from mmblocks.weights.training_state import tensors_in
 
 # With a letter, since other digits at this place are a day, a time or a step.
@@ -22,7 +22,7 @@ _OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
 
 def is_safetensors(file: Path) -> bool:
-    """Whether a file is of the safetensors format, whatever it is called, or at least called so.
+    """Returns whether a file is of the safetensors format, or at least has its suffix.
 
     Args:
         file: The file.
@@ -36,7 +36,7 @@ def is_safetensors(file: Path) -> bool:
 
 
 def is_array_pickle(file: Path) -> bool:
-    """Whether a file may be a plain pickle, such as those of detectron2's model zoo.
+    """Returns whether a file may be a plain pickle, such as those of detectron2's model zoo.
 
     Args:
         file: The file.
@@ -140,11 +140,7 @@ def _other_hash(file: Path) -> tuple[str, str] | None:
     promised = promised_hash(file.name)
     if promised is None:
         return None
-    digest = hashlib.sha256()
-    with file.open('rb') as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    actual = digest.hexdigest()[: len(promised)]
+    actual = sha256_of(file)[: len(promised)]
     return None if actual == promised else (promised, actual)
 
 

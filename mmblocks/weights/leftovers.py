@@ -1,23 +1,27 @@
-"""Names in some weights that a module has no place for: which of them tell of another net."""
+"""Names in some weights that a module has no place for: which of them are of another net."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from torch import nn
 
-from mmblocks.weights.key_mapping import rename_keys
 from mmblocks.weights.report import LoadReport
 
+# Deeper than any block's name stands.
+_MOST_PARENTS = 6
 
-def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) -> list[str]:
+
+def out_of_place(
+    module: nn.Module, names: Mapping[str, str | None], report: LoadReport
+) -> list[str]:
     """Returns the names without a place that belong to parts of a module that are filled.
 
     What else has no place are classifiers, and stages behind the last output.
 
     Args:
         module: The module.
-        names: The names in its weights, as they are there, without their prefix.
+        names: The names in its weights, as they are there, without their prefix, and here.
         report: What of them has found its place.
     """
     if not hasattr(module, 'group_parts'):
@@ -25,12 +29,11 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
         return [name for name in report.unexpected if name.startswith(parts)]
     # Blocks that the net does not have keep the names of a foreign mapping: they stand beside some
     # that it has.
-    renamed = rename_keys(names, getattr(module, 'key_mappings', ()))
     matched = set(report.matched)
     filled = {
         parent
-        for name in names
-        if renamed.get(name, name) in matched
+        for name, ours in names.items()
+        if ours in matched
         for parent in _numbered_parents(name)
     }
     parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
@@ -46,7 +49,7 @@ def out_of_place(module: nn.Module, names: Sequence[str], report: LoadReport) ->
 
 def _numbered_parents(name: str) -> Iterator[str]:
     """Returns what a name stands under, as far as that has a number: stages and blocks."""
-    parts = name.split('.')[:-1]
+    parts = name.split('.', _MOST_PARENTS)[:-1]
     for end in range(1, len(parts) + 1):
         if any(part.isdigit() for part in parts[:end]):
             yield '.'.join(parts[:end])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -13,16 +11,15 @@ from torch import Tensor, nn
 
 from mmblocks.utils.errors import UserError
 from mmblocks.weights.adapt import adapt_image_kernel, image_kernel
-from mmblocks.weights.files import guard_loaders, weights
-from mmblocks.weights.key_mapping import choose_key_mapping, rename_keys
+from mmblocks.weights.files import extract_state_dict, guard_loaders
+from mmblocks.weights.filling import load_weights
+from mmblocks.weights.key_mapping import choose_key_mapping, rename_state_dict
 from mmblocks.weights.leftovers import out_of_place
+from mmblocks.weights.prefix import choose_prefix
 from mmblocks.weights.published import doubt_about
-from mmblocks.weights.report import LoadReport, listed, looks_like
-from mmblocks.weights.values import checked_values
+from mmblocks.weights.report import LoadReport, looks_like
 
 _MIN_MATCH = 0.9
-# A prefix under which fewer of a module's tensors stand is not where its weights are.
-_LEAST_SHARE = 0.5
 
 
 def load_pretrained(
@@ -58,8 +55,8 @@ def load_pretrained(
     Raises:
         UserError: The checkpoint cannot be read, too little of it fits, a tensor holds what the
             module cannot compute with (NaN, infinity, negative variances, integers for floats), or
-            it is known to be of models that give other maps than this net; the last is passed over
-            where ``min_match`` is lowered.
+            it is known to be of models whose outputs are others than this net's; the last is
+            passed over where ``min_match`` is lowered.
 
     Example:
         >>> from mmblocks import ResNet
@@ -70,7 +67,8 @@ def load_pretrained(
     if not 0 <= min_match <= 1:
         raise ValueError(f'min_match={min_match!r}: must be 0 to 1')
     guard_loaders()
-    whole = weights(CheckpointLoader.load_checkpoint(checkpoint, map_location), checkpoint)
+    loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location)
+    whole = extract_state_dict(loaded, checkpoint)
     fitted = fit_weights(module, whole, checkpoint, prefix, min_match, adapt_input, allow_nonfinite)
     report = fitted.report
     doubt = doubt_about(module, getattr(module, 'published', ()), checkpoint, report.mapping)
@@ -98,12 +96,12 @@ class Fitted(NamedTuple):
 
     Attributes:
         state: The tensors of the file under the module's names, as they are in the file.
-        names: Their names there, without the prefix.
+        names: Their names there, without the prefix, and the module's; None for what it drops.
         report: What has found its place.
     """
 
     state: dict[str, Tensor]
-    names: list[str]
+    names: dict[str, str | None]
     report: LoadReport
 
 
@@ -133,139 +131,36 @@ def fit_weights(
     Raises:
         UserError: Too little of it fits, or a tensor holds what the module cannot compute with.
     """
+    mappings = getattr(module, 'key_mappings', ())
     try:
-        prefix = _choose_prefix(module, list(whole), prefix, min_match)
-        state_dict = {
+        prefix = choose_prefix(module, list(whole), prefix, min_match)
+        state = {
             name.removeprefix(prefix): value
             for name, value in whole.items()
             if name.startswith(prefix) and isinstance(value, Tensor)
         }
-        mapping = choose_key_mapping(state_dict, getattr(module, 'key_mappings', ()))
-        names = list(state_dict)
-        with checked_values(module, allow_nonfinite):
-            state = _load(module, state_dict, adapt_input)
+        names = list(state)
+        mapping = choose_key_mapping(names, mappings)
+        renamed = rename_state_dict(state, mappings)
+        if adapt_input and not adapt_image_kernel(module, state):
+            raise UserError(
+                'adapt_input=True has no effect: its first convolution is not one of the same size '
+                'for other channels'
+            )
+        report = load_weights(module, state, source, allow_nonfinite, _added(module))
     except (UserError, ValueError) as error:
         raise UserError(f'{source}: {error}') from error
-    report = _report(module, state, source, prefix, mapping.name if mapping else None)
-    report = report._replace(others=len(whole) - len(names))
-    _check(module, report, state, names, min_match)
-    return Fitted(state, names, report)
-
-
-def _choose_prefix(
-    module: nn.Module, names: list[str], prefix: str | None, min_match: float
-) -> str:
-    if prefix is None:
-        return _find_prefix(module, names, min_match)
-    # A DDP wrapper's is gone by now.
-    for given in (prefix, prefix.removeprefix('module.')):
-        full = f'{given.removesuffix(".")}.' if given else ''
-        if any(name.startswith(full) for name in names):
-            return full
-    tops = sorted({f'{name.partition(".")[0]}.' for name in names})
-    raise UserError(f'no name in it begins with prefix={prefix!r}; they begin with {listed(tops)}')
-
-
-def _find_prefix(module: nn.Module, names: list[str], min_match: float) -> str:
-    """Finds what stands in front of a module's names in a larger model, or behind a wrapper."""
-    own = set(module.state_dict())
-    least = min(_LEAST_SHARE, min_match)
-    shares = {}
-    for prefix, under in _by_prefix(names, at_least=len(own) * least / 2).items():
-        inner = [name.removeprefix(prefix) for name in under]
-        try:
-            renamed = rename_keys(inner, getattr(module, 'key_mappings', ()))
-        except ValueError:
-            # A refused mapping is there; loading says why.
-            return prefix
-        found = own.intersection(renamed.get(name, name) for name in inner)
-        shares[prefix] = len(found) / len(own)
-    most = max(shares.values(), default=0)
-    if not most or most < least:
-        return ''
-    best, *more = (prefix for prefix, share in shares.items() if share == most)
-    if more and best:
-        raise UserError(
-            f'several parts of it fit {type(module).__name__}: {", ".join([best, *more])}; choose '
-            'one with prefix='
-        )
-    return best
-
-
-def _by_prefix(names: list[str], at_least: float) -> dict[str, list[str]]:
-    """Returns every beginning that enough names share, shorter ones first, with those names."""
-    counts = Counter(prefix for name in names for prefix in _prefixes(name))
-    common = [prefix for prefix, count in counts.items() if count >= at_least]
-    groups = {'': names}
-    groups |= {prefix: [] for prefix in sorted(common, key=lambda prefix: prefix.count('.'))}
-    for name in names:
-        for prefix in _prefixes(name):
-            if prefix in groups:
-                groups[prefix].append(name)
-    return groups
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    end = -1
-    for _ in range(4):
-        end = name.find('.', end + 1)
-        if end < 0:
-            return
-        yield name[: end + 1]
-
-
-def _load(module: nn.Module, state: dict[str, Tensor], adapt_input: bool) -> dict[str, Tensor]:
-    """Copies what fits and gives all that was offered, under the module's own names."""
-    # The hooks that rename run module by module, outer ones first, and change the dict.
-    adapted, errors = False, []
-    for name, part in module.named_modules():
-        prefix = f'{name}.' if name else ''
-        part._load_from_state_dict(state, prefix, {}, False, [], [], errors)
-        if not name and adapt_input:
-            adapted = adapt_image_kernel(module, state)
-    # Sizes that differ are reported with the rest.
-    if failed := [error for error in errors if not error.startswith('size mismatch')]:
-        raise UserError(f'{len(failed)} tensors of it cannot be copied: {failed[0].strip()}')
-    if adapt_input and not adapted:
-        raise UserError(
-            'adapt_input=True has no effect: its first convolution is not one of the same size for '
-            'other channels'
-        )
-    return state
-
-
-def _report(
-    module: nn.Module, state: dict[str, Tensor], source: str, prefix: str, mapping: str | None
-) -> LoadReport:
-    own = module.state_dict()
-    added = _added(module)
-    counted = [name for name in own if not name.endswith('num_batches_tracked')]
-    fits = {name for name in counted if name in state and state[name].shape == own[name].shape}
-    return LoadReport(
-        module=type(module).__name__,
-        source=source,
-        mapping=mapping,
+    report = report._replace(
+        mapping=mapping.name if mapping else None,
         prefix=prefix,
-        matched=tuple(name for name in counted if name in fits),
-        missing=tuple(name for name in counted if name not in state and name not in added),
-        added=tuple(name for name in counted if name not in state and name in added),
-        mismatched=tuple(
-            (name, tuple(state[name].shape), tuple(own[name].shape))
-            for name in counted
-            if name in state and name not in fits
-        ),
-        unexpected=tuple(
-            sorted(
-                name
-                for name in state
-                if name not in own and not name.endswith('num_batches_tracked')
-            )
-        ),
+        others=len(whole) - len(names),
     )
+    _check(module, report, state, names, min_match)
+    return Fitted(state, {name: renamed.get(name, name) for name in names}, report)
 
 
 def _added(module: nn.Module) -> set[str]:
-    """Names of the tensors that no weights of the plain net have."""
+    """Returns the names of the tensors that no weights of the plain net have."""
     inserted = getattr(module, 'inserted', {})
     parts = tuple(f'{name}.' for name, entry in inserted.items() if entry.by != 'dcn')
     return {
@@ -305,7 +200,7 @@ def _check(
 
 
 def _empty_groups(module: nn.Module, report: LoadReport) -> list[str]:
-    """Names the groups of a net of which nothing was found, though there was something to find."""
+    """Returns the groups that have tensors, of which none was found."""
     lacking = (*report.missing, *(name for name, *_ in report.mismatched))
     empty = []
     for group, names in getattr(module, 'group_parts', dict)().items():

@@ -19,12 +19,12 @@ _MEAN_TOLERANCE, _STD_TOLERANCE = 1.0, 0.02
 
 
 class Preprocessing(NamedTuple):
-    """How BGR images with values from 0 to 255 become what a net takes, in mmdet's terms.
+    """How BGR images with values from 0 to 255 become the input of a net, in mmdet's terms.
 
     Attributes:
         mean: What is subtracted from each channel, behind the change of their order.
         std: What each channel is divided by then.
-        bgr_to_rgb: Whether the net takes RGB.
+        bgr_to_rgb: Whether its input is RGB.
 
     Example:
         >>> vgg = Preprocessing.of([123, 117, 104], [1], bgr_to_rgb=True)
@@ -42,7 +42,7 @@ class Preprocessing(NamedTuple):
     def of(
         cls, mean: Sequence[float] | None, std: Sequence[float] | None, bgr_to_rgb: bool
     ) -> Preprocessing | None:
-        """Takes the arguments of a data preprocessor.
+        """Returns the preprocessing that a data preprocessor's arguments mean.
 
         Args:
             mean: One value or one per channel; None for images that are not normalised.
@@ -59,7 +59,7 @@ class Preprocessing(NamedTuple):
         return cls(tuple(mean) * (3 // len(mean)), tuple(std) * (3 // len(std)), bool(bgr_to_rgb))
 
     def agrees_with(self, other: Preprocessing) -> bool:
-        """Returns whether another one gives the same images but for how numbers were rounded."""
+        """Returns whether another one makes the same images but for how numbers were rounded."""
         means = zip(self.mean, other.mean, strict=True)
         stds = zip(self.std, other.std, strict=True)
         return (
@@ -73,7 +73,7 @@ class Preprocessing(NamedTuple):
         return dict(mean=list(self.mean), std=list(self.std), bgr_to_rgb=self.bgr_to_rgb)
 
     def __str__(self) -> str:
-        """Says it in words."""
+        """Returns it in words."""
         order = 'RGB' if self.bgr_to_rgb else 'BGR'
         if set(self.mean) == {0} and set(self.std) == {1}:
             return f'{order} from 0 to 255'
@@ -134,7 +134,7 @@ _SOURCES = (
     _Source(
         r'open-mmlab://(resne[xs]t\d|resnet\d+_v1c|res2net|contrib/|jhu/|msra/|mmdet/)', IMAGENET
     ),
-    # CIFAR's pictures come as RGB, so that their configs do not tell how to turn BGR ones.
+    # CIFAR's pictures come as RGB, so that their configs do not say how to convert BGR ones.
     _Source(rf'{_OPENMMLAB}/mmclassification/.*_cifar', None),
     _Source(rf'{_OPENMMLAB}/mmclassification/v\d/efficientnet/.*-advprop', INCEPTION),
     _Source(rf'{_OPENMMLAB}/mmclassification/v\d/({_MMCLS_FAMILIES})/', IMAGENET),
@@ -142,7 +142,7 @@ _SOURCES = (
     _Source(rf'{_OPENMMLAB}/(mmdetection|mmtracking)/.*yolox', _AS_THEY_ARE),
     _Source(rf'{_OPENMMLAB}/mmdetection/.*/(yolov3_d53|darknet)', _FROM_0_TO_1),
     _Source(rf'{_OPENMMLAB}/mmdetection/.*ssd(300|512)_', _CAFFE_RGB),
-    # Their configs give these backbones other images than their own weights expect.
+    # Their configs feed these backbones other images than their own weights expect.
     _Source(rf'{_OPENMMLAB}/mmdetection/.*(/regnet/.*mstrain-poly|r101_caffe_fpn_mstrain)', None),
     _Source(
         rf'{_OPENMMLAB}/mmdetection/.*(x101[-_]32x8d|/regnet/|fcos_hrnet|/crowddet/|cspnext)',
@@ -163,11 +163,12 @@ _SOURCES = (
     _Source(r'timm://(mobilenetv1_|mobilenetv3_large_150d|tf_mobilenetv3)', INCEPTION),
     _Source(r'timm://(efficientnet_b1$|efficientnet_b\d_pruned)', INCEPTION),
     _Source(r'timm://tf_efficientnet_(b8$|cc_|e[lms]|lite)', INCEPTION),
+    _Source(r'timm://mobilenetv4_conv_small(_0|\.e3600)', INCEPTION),
     _Source(r'timm://mobilenetv3_large_100\.miil_in21k', _FROM_0_TO_1),
     _Source(r'timm://.*_clip', None),
     _Source(
         r'timm://((legacy_)?(se)?resnext\d|(legacy_)?(se)?resnet\d|wide_resnet|legacy_senet|vgg|'
-        r'densenet|ghostnet|inception_next|mobilenetv[23]_|(tf_)?efficientnet_b\d)',
+        r'densenet|ghostnet|inception_next|mobilenetv[234]_|(tf_)?efficientnet_b\d)',
         IMAGENET,
     ),
     _Source(rf'{_DETECTRON2}/.*X[-_]101[-_]32x8d', IMAGENET_BGR),
@@ -182,7 +183,7 @@ _OTHER_NAMES = (
 
 
 def known_preprocessing(checkpoint: str, in_channels: int = 3) -> Preprocessing | None:
-    """Tells what images the weights behind an address were trained on.
+    """Returns what images the weights behind an address were trained on.
 
     Known are torchvision's weights, those that MMEngine has names for (``open-mmlab://``,
     ``mmcls://``), mmpretrain's of convolutional nets, the detectors of mmdet and detectron2 that

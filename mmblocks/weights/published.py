@@ -6,12 +6,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.layers.residual import Bottleneck
-from mmblocks.layers.same_padding import Conv2dSamePadding
+
+class Trait(NamedTuple):
+    """A property in which nets of the same tensors can differ, such as how they pad.
+
+    Attributes:
+        of: Returns the values that a net has of it; none where it makes no difference.
+        argument: Returns the argument of a config that sets a value.
+    """
+
+    of: Callable[[nn.Module], set]
+    argument: Callable[[Any, nn.Module], str]
 
 
 class Published(NamedTuple):
@@ -22,29 +29,29 @@ class Published(NamedTuple):
         models: What it calls them, such as 'tf_efficientnet_*'.
         name: Regular expression of a model's name, in small letters and with _ for -, as it
             stands in an address or the name of a file, behind its beginning or another _.
-        mapping: Name of the mapping that their tensors have; None for the net's own names, which
+        mapping: Name of the key mapping that they load by; None for the net's own names, which
             files that anybody trained with this net have too.
-        needs: What the net must have for the same maps, by the names in ``TRAITS``.
+        needs: Which traits the net must have, and which values of them, for the same maps.
         other: What makes the outputs of these models others than the net's, if there is such.
-        only_named: Whether they are thought of only where ``name`` tells; of the net's own names
-            always.
+        only_named: Whether only ``name`` says that weights are these, and not their keys; it is
+            always so with keys that are the net's own.
     """
 
     library: str
     models: str
     name: str
     mapping: str | None
-    needs: Mapping[str, Any] = {}
+    needs: Mapping[Trait, Any] = {}
     other: str | None = None
     only_named: bool = False
 
     @property
     def whose(self) -> str:
-        """What to call them."""
+        """Returns what to call them."""
         return f"{self.library}'s {self.models}"
 
     def fits(self, net: nn.Module) -> bool:
-        """Whether a net gives the same maps as the models, once it has their weights."""
+        """Returns whether a net has the same outputs as the models, given their weights."""
         return not self.other and not self._differing(net)
 
     def to_write(self, net: nn.Module) -> str:
@@ -54,91 +61,15 @@ class Published(NamedTuple):
             net: The net; arguments that are right already are left out.
         """
         return ', '.join(
-            TRAITS[trait].argument(value, net) for trait, value in self._differing(net).items()
+            trait.argument(value, net) for trait, value in self._differing(net).items()
         )
 
-    def _differing(self, net: nn.Module) -> dict[str, Any]:
-        return {
-            trait: value
-            for trait, value in self.needs.items()
-            if not TRAITS[trait].of(net) <= {value}
-        }
-
-
-class _Trait(NamedTuple):
-    """What distinguishes nets of the same tensors.
-
-    Attributes:
-        of: Gives the values that a net has of it; none where it makes no difference.
-        argument: Writes the argument that gives a net a value.
-    """
-
-    of: Callable[[nn.Module], set]
-    argument: Callable[[Any, nn.Module], str]
-
-
-def _eps(net: nn.Module) -> set[float]:
-    return {part.eps for part in _own_parts(net) if isinstance(part, _BatchNorm)}
-
-
-def _eps_argument(eps: float, net: nn.Module) -> str:
-    synced = any(isinstance(part, nn.SyncBatchNorm) for part in net.modules())
-    return f"norm_cfg=dict(type='{'SyncBN' if synced else 'BN'}', eps={eps:g})"
-
-
-def _padding(net: nn.Module) -> set[str]:
-    return {
-        'same' if isinstance(part, (Conv2dSamePadding, Conv2dAdaptivePadding)) else 'symmetric'
-        for part in _own_parts(net)
-        if isinstance(part, nn.Conv2d) and max(part.stride) > 1 and max(part.kernel_size) > 1
-    }
-
-
-def _padding_argument(padding: str, net: nn.Module) -> str:
-    same = "dict(type='mmblocks.Conv2dSamePadding')"
-    return f'conv_cfg={same if padding == "same" else None}'
-
-
-def _activations(net: nn.Module) -> set[str]:
-    parts = (getattr(part, 'activate', None) for part in _own_parts(net))
-    return {type(part).__name__ for part in parts if part is not None}
-
-
-def _styles(net: nn.Module) -> set[str]:
-    """Tells which convolution has the stride in the bottlenecks that have one."""
-    strides = [
-        (_stride(block.conv1), _stride(block.conv2))
-        for block in net.modules()
-        if isinstance(block, Bottleneck)
-    ]
-    return {'caffe' if first > 1 else 'pytorch' for first, second in strides if first * second > 1}
-
-
-def _stride(conv: nn.Module) -> int:
-    # Layers that a config puts in place of a convolution may count in one int.
-    stride = getattr(conv, 'stride', 1)
-    return stride if isinstance(stride, int) else max(stride)
-
-
-TRAITS = {
-    'padding': _Trait(_padding, _padding_argument),
-    'eps': _Trait(_eps, _eps_argument),
-    'activation': _Trait(_activations, lambda name, net: f"act_cfg=dict(type='{name}')"),
-    'style': _Trait(_styles, lambda style, net: f'style={style!r}'),
-}
-
-
-def _own_parts(net: nn.Module) -> Iterator[nn.Module]:
-    """Returns the parts of a net but for those that a config has put into it."""
-    inserted = getattr(net, 'inserted', {})
-    others = tuple(f'{name}.' for name, entry in inserted.items() if entry.by != 'dcn')
-    for name, module in net.named_modules():
-        if not f'{name}.'.startswith(others) or not others:
-            yield module
+    def _differing(self, net: nn.Module) -> dict[Trait, Any]:
+        return {trait: value for trait, value in self.needs.items() if not trait.of(net) <= {value}}
 
 
 class Doubt(NamedTuple):
-    """Why a net may give other maps than the models whose weights it has loaded.
+    """Why a net may have other outputs than the models whose weights it has loaded.
 
     Attributes:
         text: The reason, and what to write.
@@ -152,16 +83,16 @@ class Doubt(NamedTuple):
 def doubt_about(
     net: nn.Module, published: Sequence[Published], source: str, mapping: str | None
 ) -> Doubt | None:
-    """Returns whether a net gives the maps of the models that some weights are from.
+    """Returns why a net may have other outputs than the models that some weights are from.
 
     Args:
         net: The net.
         published: What there is for it.
         source: Address or file of the weights.
-        mapping: Name of the mapping that they have.
+        mapping: Name of the key mapping that they were loaded by.
 
     Returns:
-        None where it does, or where nothing is known about the weights.
+        None where it has the same, or where nothing is known about the weights.
     """
     if mapping not in {row.mapping for row in published}:
         mapping = None
@@ -175,9 +106,9 @@ def doubt_about(
         return None
     if len(rows) == 1:
         return _certain(net, rows[0])
-    told = '; '.join(f'{row.whose} ({_needed(net, row)})' for row in rows)
+    models = '; '.join(f'{row.whose} ({_needed(net, row)})' for row in rows)
     return Doubt(
-        f'its names do not tell which models it is from, whose maps differ: {told}. Write what '
+        f'its names do not tell which models it is from, whose maps differ: {models}. Write what '
         "they need, or keep the model's name in the name of the file",
         certain=False,
     )
@@ -212,7 +143,7 @@ _NO_NAME = re.compile(r'(pytorch_)?model\.(safetensors|bin|pth?)')
 
 
 def model_names(source: str) -> Iterator[str]:
-    """Returns the names that may tell a model, likeliest first: in small letters, _ for - and /.
+    """Returns what may be a model's name, likeliest first: in small letters, _ for - and /.
 
     Args:
         source: The address or path of its weights.

@@ -34,6 +34,9 @@ _OTHERS = (
 )
 _SHOWN = 4
 
+# A name, the size there, or the class of what is no tensor, and the size here.
+Mismatch = tuple[str, tuple[int, ...] | str, tuple[int, ...]]
+
 
 class LoadReport(NamedTuple):
     """Which tensors of a module have found weights. BatchNorm's counters are left out.
@@ -41,63 +44,81 @@ class LoadReport(NamedTuple):
     Attributes:
         module: Class of the module.
         source: Where the weights come from.
-        mapping: The library whose names they had; None if they had the module's own.
-        prefix: What stood in front of the names.
         matched: Tensors of the module that were filled.
         missing: Tensors of the module that the weights lack.
         added: Tensors that a config adds to the net, such as plugins, which are initialised anew.
-        mismatched: Tensors of another size there: name, size there, size here.
+        mismatched: Tensors of another size there.
         unexpected: Names that the module has no place for.
+        mapping: The library whose names they had; None if they had the module's own.
+        prefix: What stood in front of the names.
         others: Number of tensors of other parts of the model that the weights are from.
         doubt: Why the maps may be others than those of the model that the weights are from.
     """
 
     module: str
     source: str
-    mapping: str | None
-    prefix: str
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    mismatched: tuple[Mismatch, ...]
     unexpected: tuple[str, ...]
+    mapping: str | None = None
+    prefix: str = ''
     others: int = 0
     doubt: str = ''
 
     @property
     def wanted(self) -> int:
-        """Number of tensors that were asked for."""
+        """Returns the number of tensors that weights were looked for."""
         return len(self.matched) + len(self.missing) + len(self.mismatched)
 
     @property
     def share(self) -> float:
-        """Share of them that were filled."""
+        """Returns the share of them that were filled."""
         return len(self.matched) / self.wanted if self.wanted else 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Returns whether all of them were filled."""
+        return len(self.matched) == self.wanted
+
     def __str__(self) -> str:
-        """Says it in a few lines; those that are empty are left out."""
+        """Returns a few lines; those that would be empty are left out."""
         names = f'{self.mapping} names' if self.mapping else 'its own names'
         under = f' under {self.prefix}' if self.prefix else ''
-        mismatched = [f'{name} {given} for {wanted}' for name, given, wanted in self.mismatched]
-        lines = (
-            ('missing', self.missing),
-            ('of another size', mismatched),
-            ('without a place here', self.unexpected),
-            ('new, initialised', self.added),
-        )
         return '\n'.join(
             [
-                f'{self.module} from {self.source} ({names}{under}): '
-                f'{len(self.matched)} of {self.wanted} tensors loaded'
+                f'{self.module} from {self.source} ({names}{under}): {self._counts}'
                 + (f', {self.others} of other parts left out' if self.others else ''),
-                *(f'  {len(items)} {what}: {listed(items)}' for what, items in lines if items),
+                *(f'  {len(items)} {what}: {listed(items)}' for what, items in self._others()),
                 *([f'  {self.doubt}'] if self.doubt else []),
             ]
         )
 
+    @property
+    def in_one_line(self) -> str:
+        """Returns the counts, with a few names of what is not as it should be."""
+        others = (f'{len(items)} {what} ({listed(items)})' for what, items in self._others())
+        return ', '.join([self._counts, *others])
+
+    @property
+    def _counts(self) -> str:
+        return f'{len(self.matched)} of {self.wanted} tensors loaded'
+
+    def _others(self) -> list[tuple[str, Sequence[str]]]:
+        """Returns what there is besides the tensors that were loaded."""
+        mismatched = [f'{name} {given} for {wanted}' for name, given, wanted in self.mismatched]
+        kinds: list[tuple[str, Sequence[str]]] = [
+            ('missing', self.missing),
+            ('of another size', mismatched),
+            ('without a place here', self.unexpected),
+            ('new, initialised', self.added),
+        ]
+        return [(what, items) for what, items in kinds if items]
+
 
 def looks_like(names: Sequence[str], report: LoadReport | None = None) -> str:
-    """Says whose names these look like, and what to do.
+    """Returns whose names these look like, and what to do.
 
     Args:
         names: The names in a state dict.
@@ -110,7 +131,7 @@ another net, or of another size of this one?"
     """
     shown = listed(names)
     for library, look in _OTHERS:
-        if any(re.match(look, name) for name in names):
+        if any(map(re.compile(look).match, names)):
             return (
                 f"Its names are {library}'s ({shown}), those of a net that mmblocks does not have"
             )
@@ -122,7 +143,7 @@ another net, or of another size of this one?"
         whose = f"{report.mapping}'s"
     if whose is None:
         return (
-            f'Its names ({shown}) are of no known mapping: name the part to load with prefix=, or '
+            f'Its names ({shown}) are of no known library: name the part to load with prefix=, or '
             'rename them'
         )
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmblocks.utils.errors import UserError, first_line
+from mmblocks.utils.hashes import sha256_of
 from mmblocks.weights.formats import promised_hash
 
 SUFFIXES = ('.pth', '.safetensors')
@@ -153,11 +153,7 @@ def _check_promise(part: Path, file: Path) -> None:
     promised = promised_hash(file.name)
     if promised is None:
         return
-    with part.open('rb') as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    actual = digest.hexdigest()[: len(promised)]
+    actual = sha256_of(part)[: len(promised)]
     if actual != promised:
         raise UserError(
             f'{file} would have the SHA-256 {actual}..., not the {promised} that its name ends '

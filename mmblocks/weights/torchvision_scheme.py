@@ -1,6 +1,6 @@
 """``torchvision://`` where torchvision is not installed.
 
-Most configs of mmdet start from ``torchvision://resnet50`` or the like. torchvision only tells
+Most configs of mmdet start from ``torchvision://resnet50`` or the like. torchvision only has
 the address of the file, and MMEngine has a list of those addresses too.
 """
 

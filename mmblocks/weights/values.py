@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from mmblocks.utils.errors import UserError
-from mmblocks.weights.report import listed
 
 # Names in which quantised layers keep their weights: torch.ao.quantization's, GPTQ's and AWQ's.
 _QUANTISED_NAMES = re.compile(r'(^|\.)(_packed_params|qweight)(\.|$)')
@@ -63,62 +57,42 @@ def _kind(value: Tensor) -> str:
     return str(value.dtype).removeprefix('torch.')
 
 
-@contextmanager
-def checked_values(module: nn.Module, allow_nonfinite: bool = False) -> Iterator[None]:
-    """Within it, what is loaded into a module must be numbers that it can compute with.
+def check_values(name: str, given: Tensor, wanted: Tensor, allow_nonfinite: bool = False) -> int:
+    """Raises for numbers that a module cannot compute with.
 
     Args:
-        module: A net or any other module; whatever loads, under our names or others.
-        allow_nonfinite: Whether NaN and infinity are warned of only.
+        name: Name of the tensor that they are for.
+        given: What is to be loaded.
+        wanted: The module's own tensor, of the same shape.
+        allow_nonfinite: Whether NaN and infinity are counted only.
+
+    Returns:
+        How many values are NaN or infinite where the module's own are not.
 
     Raises:
-        UserError: A tensor that belongs to floats has integers, booleans or complex numbers, a
-            variance is negative, or there is NaN or infinity where the module has none itself.
+        UserError: Floats are wanted and these are integers, booleans or complex numbers, a
+            variance is negative, or a value is NaN or infinite.
 
     Example:
-        >>> net = nn.Linear(1, 2)
-        >>> with checked_values(net):
-        ...     net.load_state_dict(dict(weight=torch.ones(2, 1), bias=torch.tensor([1, 0 / 1])))
-        <All keys matched successfully>
+        >>> check_values('scale', torch.tensor([1, 0]), torch.ones(2))
+        Traceback (most recent call last):
+        mmblocks.utils.errors.UserError: scale is int64, where floats are wanted
     """
-    nonfinite: dict[str, int] = {}
-
-    def check(part: nn.Module, state_dict: Mapping[str, Any], prefix: str, *_: Any) -> None:
-        own = itertools.chain(part.named_parameters('', False), part.named_buffers('', False))
-        for name, wanted in own:
-            given = state_dict.get(prefix + name)
-            if is_lazy(wanted) or not isinstance(given, Tensor) or given.shape != wanted.shape:
-                continue
-            if wrong := _unfit(given, wanted):
-                raise UserError(f'{prefix}{name} {wrong}')
-            if name == 'running_var' and (given < 0).any():
-                raise UserError(f'{prefix}{name} has negative variances')
-            if count := _count_nonfinite(given, wanted):
-                nonfinite[prefix + name] = count
-                if not allow_nonfinite:
-                    raise UserError(
-                        f'{prefix}{name} has {count:,} values of {given.numel():,} that are NaN or '
-                        'infinite; allow_nonfinite=True loads them all the same'
-                    )
-
-    # The last hooks of each module, so that the names are its own by then.
-    handles = [part.register_load_state_dict_pre_hook(check) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    if nonfinite:
-        print_log(
-            f'{sum(nonfinite.values()):,} values in {len(nonfinite)} tensors are NaN or infinite: '
-            f'{listed(list(nonfinite))}',
-            logger='current',
-            level=logging.WARNING,
+    if wrong := _unfit(given, wanted):
+        raise UserError(f'{name} {wrong}')
+    if name.rpartition('.')[2] == 'running_var' and (given < 0).any():
+        raise UserError(f'{name} has negative variances')
+    count = _count_nonfinite(given, wanted)
+    if count and not allow_nonfinite:
+        raise UserError(
+            f'{name} has {count:,} values of {given.numel():,} that are NaN or infinite; '
+            'allow_nonfinite=True loads them all the same'
         )
+    return count
 
 
 def _unfit(given: Tensor, wanted: Tensor) -> str | None:
-    """Says why numbers of one kind cannot take the place of those of another, if so."""
+    """Returns why numbers of one kind cannot be loaded in place of those of another, if so."""
     if wanted.is_floating_point() and not given.is_floating_point():
         return f'is {_kind(given)}, where floats are wanted'
     if given.is_complex() and not wanted.is_complex():

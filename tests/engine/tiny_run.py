@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import importlib
 import io
 import itertools
 import json
@@ -132,15 +133,14 @@ def write_workspace(folder, pictures=5):
 
 def tool(name, *args, folder):
     """Runs tools/<name>.py in this process, with a folder as the current one."""
-    from mmblocks.engine import cli
-
+    main = importlib.import_module(f'mmblocks.cli.{name}').main
     out, err, code = io.StringIO(), io.StringIO(), 0
     argv, here = sys.argv, Path.cwd()
     try:
         sys.argv = [f'{name}.py', *(str(arg) for arg in args)]
         os.chdir(folder)
         with keep_globals(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            getattr(cli, name)()
+            main()
     except SystemExit as end:
         code = end.code
     finally:
@@ -151,8 +151,10 @@ def tool(name, *args, folder):
 
 @contextlib.contextmanager
 def keep_globals():
-    """Puts back what a runner sets for the whole process."""
+    """Begins without what runners set for the whole process, and puts it back in the end."""
     kept = [(cls, dict(cls._instance_dict)) for cls in GLOBALS]
+    for cls in GLOBALS:
+        cls._instance_dict.clear()
     try:
         yield
     finally:

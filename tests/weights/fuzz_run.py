@@ -28,9 +28,9 @@ from safetensors.torch import save
 from torch import nn
 
 from mmblocks.engine import read_checkpoint
-from mmblocks.engine.fit import load_weights
 from mmblocks.utils.errors import UserError
-from mmblocks.weights.files import weights
+from mmblocks.weights.files import extract_state_dict
+from mmblocks.weights.filling import load_weights
 
 MEMORY = 12 << 30
 SECONDS = 20
@@ -276,7 +276,7 @@ SUFFIXES = dict(pkl='.pkl', zip='.pth', old='.pth', safetensors='.safetensors')
 
 def read(path):
     checkpoint = read_checkpoint(str(path))
-    load_weights(net(), weights(checkpoint, str(path)))
+    load_weights(net(), extract_state_dict(checkpoint, str(path)))
 
 
 def watch(event, arguments):

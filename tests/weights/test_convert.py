@@ -238,7 +238,7 @@ def test_a_classifier_of_the_net_is_written_too(library, peer):
         ('EfficientNet', 'mmdet', 'layers.6.bn.weight'),
     ],
 )
-def test_a_classifier_that_a_layout_has_no_place_for_is_left_out(net, mapping, name):
+def test_a_classifier_that_a_library_has_no_place_for_is_left_out(net, mapping, name):
     cfg = dict(type=net, num_classes=5)
     named, unwritten = names_in(mapping, on_meta(cfg), cfg)
     assert unwritten == ('classifier.weight', 'classifier.bias')

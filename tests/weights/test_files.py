@@ -25,7 +25,7 @@ from torch import nn
 
 from mmblocks.engine import UserError, guard_loaders, read_checkpoint
 from mmblocks.weights import torchvision_scheme
-from mmblocks.weights.files import weights, weights_only
+from mmblocks.weights.files import extract_state_dict, weights_only
 
 
 class Evil:
@@ -239,7 +239,7 @@ def test_a_file_without_weights_is_recognised(content, tmp_path):
 def test_weights_are_looked_for_two_names_deep_and_no_deeper(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(dict(ema=dict(module=dict(a=torch.ones(2)))), path)
-    assert weights(read_checkpoint(str(path)), str(path)).keys() == {'a'}
+    assert extract_state_dict(read_checkpoint(str(path)), str(path)).keys() == {'a'}
     torch.save(dict(ema=dict(module=dict(model=dict(a=torch.ones(2))))), path)
     assert 'holds no weights' in refusal(path)
     endless = {}

@@ -139,7 +139,7 @@ def test_what_fits_too_little_is_an_error_that_says_what_it_looks_like(tmp_path,
     )
     with pytest.raises(UserError, match=expected):
         started(saved(tmp_path, timm))
-    with pytest.raises(UserError, match='of no known mapping: name the part to load with prefix='):
+    with pytest.raises(UserError, match='of no known library: name the part to load with prefix='):
         started(saved(tmp_path, dict(a=torch.ones(1))))
 
 
@@ -253,7 +253,7 @@ def test_tensors_that_cannot_be_copied_are_an_error(weights, tmp_path):
         started(saved(tmp_path, sparse))
 
 
-def test_weights_of_a_refused_layout_are_an_error_that_names_the_file(tmp_path, peer):
+def test_weights_of_a_refused_library_are_an_error_that_names_the_file(tmp_path, peer):
     theirs = peer('timm').create_model('legacy_seresnet18')
     expected = r'net\.pth: these are weights of timm \(legacy\): .* differ; SENet takes them'
     for prefix in ('', 'model.backbone.'):

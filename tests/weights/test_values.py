@@ -8,11 +8,11 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmblocks import SqueezeNet
-from mmblocks.engine.fit import load_weights
 from mmblocks.utils.errors import UserError
 from mmblocks.weights import load_pretrained
 from mmblocks.weights.convert import convert_weights
-from mmblocks.weights.values import check_tensors, checked_values
+from mmblocks.weights.filling import load_weights
+from mmblocks.weights.values import check_tensors
 
 CONV = 'features.0.weight'
 
@@ -129,13 +129,13 @@ def test_a_whole_model_is_held_to_the_same(changes, said):
 
 def test_a_channel_that_never_varied_is_taken():
     net = nn.Sequential(nn.BatchNorm2d(2))
-    assert load_weights(net, norm(running_var=torch.tensor([1.0, 0.0]))).fills_model
+    assert load_weights(net, norm(running_var=torch.tensor([1.0, 0.0]))).is_full
 
 
 def test_counters_are_integers_or_not():
     for counter in (torch.tensor(3), torch.tensor(3.0), torch.tensor(3, dtype=torch.int32)):
         net = nn.Sequential(nn.BatchNorm2d(2))
-        assert load_weights(net, norm(num_batches_tracked=counter)).fills_model
+        assert load_weights(net, norm(num_batches_tracked=counter)).is_full
         assert net[0].num_batches_tracked == 3
 
 
@@ -145,7 +145,7 @@ def test_infinity_that_a_net_has_itself_is_its_own():
             super().__init__()
             self.register_buffer('mask', torch.tensor([0.0, -torch.inf]))
 
-    assert load_weights(Masked(), Masked().state_dict()).fills_model
+    assert load_weights(Masked(), Masked().state_dict()).is_full
     with pytest.raises(UserError, match='mask has 1 values of 2'):
         load_weights(Masked(), dict(mask=torch.tensor([-torch.inf, 0.0])))
 
@@ -156,8 +156,8 @@ def test_what_has_no_place_may_be_anything(write, good):
 
 def test_nothing_is_left_in_the_module():
     net = nn.Linear(1, 1)
-    with pytest.raises(UserError), checked_values(net):
-        net.load_state_dict(dict(weight=torch.full((1, 1), torch.nan), bias=torch.ones(1)))
+    with pytest.raises(UserError):
+        load_weights(net, dict(weight=torch.full((1, 1), torch.nan), bias=torch.ones(1)))
     net.load_state_dict(dict(weight=torch.full((1, 1), torch.nan), bias=torch.ones(1)))
 
 

@@ -5,7 +5,7 @@ import torch
 from mmengine.model import BaseTTAModel
 from torch import nn
 
-from mmblocks.engine.fit import load_weights
+from mmblocks.weights.filling import load_weights
 
 
 def net():
@@ -14,9 +14,9 @@ def net():
 
 def test_a_full_fit():
     model, other = net(), net()
-    fit = load_weights(model, other.state_dict())
-    assert fit.fills_model
-    assert str(fit) == '6 of 6 tensors of the model match'
+    report = load_weights(model, other.state_dict())
+    assert report.is_full
+    assert report.in_one_line == '6 of 6 tensors loaded'
     assert torch.equal(model[0].weight, other[0].weight)
 
 
@@ -25,24 +25,24 @@ def test_missing_unexpected_and_misshapen_tensors_are_counted_and_named():
     state['0.weight'] = torch.ones(4, 3, 1, 1)
     del state['1.bias'], state['1.running_mean']
     state['2.weight'] = torch.ones(1)
-    fit = load_weights(net(), state)
-    assert (fit.total, fit.matched, fit.fills_model) == (6, 3, False)
-    assert str(fit) == (
-        '3 of 6 tensors of the model match, 2 missing (1.bias, 1.running_mean), '
-        '1 of another shape (0.weight: checkpoint [4, 3, 1, 1], model [4, 3, 3, 3]), '
-        '1 not in the model (2.weight)'
+    report = load_weights(net(), state)
+    assert (report.wanted, len(report.matched), report.is_full) == (6, 3, False)
+    assert report.in_one_line == (
+        '3 of 6 tensors loaded, 2 missing (1.bias, 1.running_mean), '
+        '1 of another size (0.weight (4, 3, 1, 1) for (4, 3, 3, 3)), '
+        '1 without a place here (2.weight)'
     )
 
 
 def test_only_the_first_names_are_shown():
-    fit = load_weights(net(), {'0.weight': torch.ones(4, 3, 3, 3)})
-    assert '5 missing (0.bias, 1.weight, 1.bias, ...)' in str(fit)
+    report = load_weights(net(), {'0.weight': torch.ones(4, 3, 3, 3)})
+    assert '5 missing (0.bias, 1.weight, 1.bias, 1.running_mean, ...)' in report.in_one_line
 
 
 def test_the_counter_of_batch_norm_does_not_count():
     state = net().state_dict()
     del state['1.num_batches_tracked']
-    assert load_weights(net(), state).fills_model
+    assert load_weights(net(), state).is_full
 
 
 def test_names_that_modules_map_while_loading_are_their_own():
@@ -53,9 +53,9 @@ def test_names_that_modules_map_while_loading_are_their_own():
             state_dict[name.replace('old.', '')] = state_dict.pop(name)
 
     model[0].register_load_state_dict_pre_hook(rename)
-    fit = load_weights(model, {f'0.old.{name}': v for name, v in other.state_dict().items()})
-    assert fit.fills_model
-    assert not fit.unexpected
+    report = load_weights(model, {f'0.old.{name}': v for name, v in other.state_dict().items()})
+    assert report.is_full
+    assert not report.unexpected
     assert torch.equal(model[0][0].weight, other[0].weight)
 
 
@@ -75,16 +75,16 @@ def test_wrappers_are_looked_through():
             """Not called here."""
 
     wrapped = Augmented(Inner())
-    assert load_weights(wrapped, Inner().state_dict()).fills_model
+    assert load_weights(wrapped, Inner().state_dict()).is_full
 
 
-def test_a_shape_that_torch_explains_otherwise_is_still_counted():
-    fit = load_weights(nn.Linear(2, 2), {'weight': 'text', 'bias': torch.ones(2)})
-    assert fit.matched == 1
-    assert 'weight' in fit.misfits[0]
+def test_what_is_no_tensor_is_counted():
+    report = load_weights(nn.Linear(2, 2), {'weight': 'text', 'bias': torch.ones(2)})
+    assert report.matched == ('bias',)
+    assert report.mismatched == (('weight', 'str', (2, 2)),)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float64])
 def test_another_dtype_fits(dtype):
     state = {name: value.to(dtype) for name, value in nn.Linear(2, 2).state_dict().items()}
-    assert load_weights(nn.Linear(2, 2), state).fills_model
+    assert load_weights(nn.Linear(2, 2), state).is_full
