@@ -105,6 +105,22 @@ for arch, name in (
             cfg | dilated, 'timm', f'mobilenetv3_{name}', options=options, outputs=rf'act1|{BLOCKS}'
         )
 
+# MobileNetV4
+for name, options in (
+    ('conv_small_050', dict(widen_factor=0.5)),
+    ('conv_small_035', dict(widen_factor=0.35)),
+    ('conv_small', dict()),
+    ('conv_medium', dict(arch='conv_medium')),
+    ('conv_large', dict(arch='conv_large')),
+):
+    cfg = dict(type='MobileNetV4', out_indices=FIVE, **options)
+    is_wanted = name in ('conv_small_050', 'conv_medium')
+    add(cfg, 'timm', f'mobilenetv4_{name}', outputs=STAGES, gradients=is_wanted)
+    for output_stride in (8, 16) if is_wanted else ():
+        dilated = dict(output_stride=output_stride)
+        fields = dict(options=dict(features_only=True, **dilated), outputs=STAGES)
+        add(cfg | dilated, 'timm', f'mobilenetv4_{name}', **fields)
+
 # ShuffleNetV1 and V2
 for groups, factor in (
     *((3, 1.0), (1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0)),

@@ -17,7 +17,7 @@ SAME_KEYS = frozenset(
         mmpretrain='ResNet ResNeXt SEResNet MobileNetV3 ShuffleNetV1 ShuffleNetV2 EfficientNet '
         'LeNet5 AlexNet',
         torchvision='ResNet ResNeXt DenseNet GoogLeNet AlexNet VGG SqueezeNet',
-        timm='ResNet ResNeXt SENet PreActSEResNet MobileNetV1 GhostNet InceptionNeXt',
+        timm='ResNet ResNeXt SENet PreActSEResNet MobileNetV1 MobileNetV4 GhostNet InceptionNeXt',
     ).items()
     for net in nets.split()
 )
