@@ -23,7 +23,7 @@ SAME_KEYS = frozenset(
         mmpretrain='ResNet ResNeXt SEResNet MobileNetV3 ShuffleNetV1 ShuffleNetV2 EfficientNet '
         'LeNet5 AlexNet',
         torchvision='ResNet ResNeXt DenseNet GoogLeNet AlexNet VGG SqueezeNet',
-        timm='ResNet ResNeXt SENet PreActSEResNet MobileNetV1 GhostNet InceptionNeXt',
+        timm='ResNet ResNeXt SENet PreActSEResNet MobileNetV1 MobileNetV4 GhostNet InceptionNeXt',
     ).items()
     for net in nets.split()
 )
@@ -262,6 +262,22 @@ for arch, name in (
         add(
             cfg | dilated, 'timm', f'mobilenetv3_{name}', options=options, outputs=rf'act1|{BLOCKS}'
         )
+
+# MobileNetV4
+for name, options in (
+    ('small_035', dict(widen_factor=0.35)),
+    ('small_050', dict(widen_factor=0.5)),
+    ('small', dict()),
+    ('medium', dict(arch='conv_medium')),
+    ('large', dict(arch='conv_large')),
+):
+    cfg = dict(type='MobileNetV4', out_indices=FIVE, **options)
+    model, both = f'mobilenetv4_conv_{name}', name in ('small_050', 'medium')
+    add(cfg, 'timm', model, outputs=STAGES, gradients=both)
+    for output_stride in (8, 16) if both else ():
+        dilated = dict(output_stride=output_stride)
+        options = dict(features_only=True, **dilated)
+        add(cfg | dilated, 'timm', model, options=options, outputs=STAGES)
 
 # ShuffleNetV1 and V2
 for groups, factor in (
