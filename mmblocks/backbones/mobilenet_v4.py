@@ -12,9 +12,10 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.traits import EPS, PADDING
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.universal_inverted_residual import UniversalInvertedResidual
@@ -174,6 +175,14 @@ class MobileNetV4(BaseBackbone):
         [(1, 16, 16, 16), (1, 32, 8, 8), (1, 48, 4, 4), (1, 480, 2, 2)]
     """
 
+    variants = (
+        *(
+            Variant(f'MobileNetV4 conv_small {w}', dict(widen_factor=w), ('timm',))
+            for w in (0.35, 0.5, 1.0)
+        ),
+        Variant('MobileNetV4 conv_medium', dict(arch='conv_medium'), ('timm',)),
+        Variant('MobileNetV4 conv_large', dict(arch='conv_large'), ('timm',)),
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     head_channels: ClassVar[int] = 960
     arch_settings: ClassVar[dict[str, _Arch]] = {
