@@ -39,10 +39,9 @@ class AlexNet(BaseBackbone):
 
     Args:
         out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier none.
-        norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
-            numbers in the keys are others, so published weights do not fit.
-        drop_rate: Share of the values in front of the classifier's first two layers that are
-            zeroed in training.
+        norm_cfg: Norm behind every convolution; None for none, as published. A norm shifts the
+            numbers in the keys, so that published weights no longer fit.
+        drop_rate: Dropout rate in front of the classifier's first two layers.
 
     Example:
         >>> import torch

@@ -63,8 +63,8 @@ class SqueezeNet(BaseBackbone):
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
             16; with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
-            published. With a norm the numbers in the keys are others, so published weights do
-            not fit.
+            published. A norm shifts the numbers in the keys, so that published weights no longer
+            fit.
         act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
