@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmblocks import BaseBackbone
+
 
 class Net(NamedTuple):
     """A backbone under test.
@@ -49,6 +55,7 @@ NETS = (
     Net(dict(type='MobileNetV1', widen_factor=0.25), 5),
     Net(dict(type='MobileNetV2', widen_factor=0.25), 8),
     Net(dict(type='MobileNetV3', arch='small_050'), 13),
+    Net(dict(type='MobileNetV4', arch='conv_medium', widen_factor=0.25), 5),
     Net(dict(type='ShuffleNetV1', groups=3, widen_factor=0.25), 3),
     Net(dict(type='ShuffleNetV2', widen_factor=0.5), 4),
     Net(dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125), 5),
@@ -104,3 +111,16 @@ NETS = (
     ),
     Net(dict(type='PreActSEResNet', depth=18, base_channels=8), 4, has_classifier=True),
 )
+every_net = pytest.mark.parametrize('net', NETS, ids=str)
+
+
+def build(net: Net, **options: Any) -> BaseBackbone:
+    """Builds a net of the table, with further options."""
+    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
+
+
+def images(
+    net: Net, height: int = 64, width: int = 64, batch: int = 2, **kwargs: Any
+) -> torch.Tensor:
+    """Draws images that a net of the table takes."""
+    return torch.rand(batch, net.in_channels, height, width, **kwargs)

@@ -56,6 +56,7 @@ SMALL = dict(
     ShuffleUnit=dict(in_channels=24, out_channels=24),
     ShuffleUnitV2=dict(in_channels=8, out_channels=8),
     SqueezeExcite=dict(channels=8, squeeze_channels=4),
+    UniversalInvertedResidual=dict(in_channels=8, out_channels=8, mid_channels=16),
 )
 ABSTRACT = {'BaseBackbone', 'TopBlock'}
 
