@@ -164,10 +164,8 @@ class MobileNetV4(BaseBackbone):
             Variant(f'MobileNetV4 conv_small {factor}', dict(widen_factor=factor), ('timm',))
             for factor in (0.35, 0.5, 1.0)
         ),
-        *(
-            Variant(f'MobileNetV4 {arch}', dict(arch=arch), ('timm',))
-            for arch in ('conv_medium', 'conv_large')
-        ),
+        Variant('MobileNetV4 conv_medium', dict(arch='conv_medium'), ('timm',)),
+        Variant('MobileNetV4 conv_large', dict(arch='conv_large'), ('timm',)),
     )
     default_init_cfg = DEPTHWISE_INIT_CFG
     head_channels: ClassVar[int] = 960

@@ -33,7 +33,7 @@ def load_handwriting() -> Handwriting:
         (1797, 8, 8)
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
             'the digits data set is drawn from the handwriting that scikit-learn carries, and '
