@@ -18,10 +18,7 @@ from mmblocks.backbones.classifier import (
     pooled_linear,
 )
 from mmblocks.backbones.drop_path import drop_path_rates
-from mmblocks.backbones.efficientnet_keys import (
-    efficientnet_key_mappings,
-    efficientnet_published,
-)
+from mmblocks.backbones.efficientnet_keys import efficientnet_key_mappings, efficientnet_published
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import BlockNames
 from mmblocks.backbones.variant import Variant

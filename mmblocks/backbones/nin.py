@@ -11,14 +11,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
-from mmblocks.backbones.plain import (
-    Conv,
-    Dropout,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Dropout, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType

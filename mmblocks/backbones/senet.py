@@ -21,11 +21,7 @@ from mmblocks.backbones.conv_norm import conv_norm
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.senet_blocks import (
-    SENet154Bottleneck,
-    SENetBasicBlock,
-    SENetBottleneck,
-)
+from mmblocks.layers.senet_blocks import SENet154Bottleneck, SENetBasicBlock, SENetBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings

@@ -11,13 +11,7 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
-from mmblocks.backbones.plain import (
-    Conv,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
