@@ -53,8 +53,7 @@ class InceptionNeXt(BaseBackbone):
     """`InceptionNeXt <https://arxiv.org/abs/2303.16900>`_: ConvNeXt with Inception's branches.
 
     Keys are timm's, whose weights load as they are. Map i is the end of stage i, stride 4, 8, 16 or
-    32. Stem and downsampling do not pad: of a size that the stride does not divide, the rest at the
-    right and the bottom is left out.
+    32. Stem and downsampling do not pad: sizes that the stride does not divide are rounded down.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -65,12 +64,10 @@ class InceptionNeXt(BaseBackbone):
             ``branch_ratio`` (share of the channels per kernel) of InceptionDWConv2d.
         layer_scale_init_value: Start of the learnt factors of what each block adds; 0 for no such
             factors.
-        num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for feature
-            maps only.
+        num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for none.
         out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
         act_cfg: Activation within the MLPs of the blocks.
-        drop_rate: Share of the values in front of the last layer of the classifier that are
-            zeroed in training.
+        drop_rate: Dropout rate in front of the classifier's last layer.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:

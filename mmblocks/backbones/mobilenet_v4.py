@@ -161,8 +161,8 @@ class MobileNetV4(BaseBackbone):
 
     variants = (
         *(
-            Variant(f'MobileNetV4 conv_small {w}', dict(widen_factor=w), ('timm',))
-            for w in (0.35, 0.5, 1.0)
+            Variant(f'MobileNetV4 conv_small {factor}', dict(widen_factor=factor), ('timm',))
+            for factor in (0.35, 0.5, 1.0)
         ),
         Variant('MobileNetV4 conv_medium', dict(arch='conv_medium'), ('timm',)),
         Variant('MobileNetV4 conv_large', dict(arch='conv_large'), ('timm',)),
