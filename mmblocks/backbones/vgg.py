@@ -161,7 +161,7 @@ def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[st
 
 
 def _mmpretrain(
-    stages: Sequence[int], norm_cfg: dict | None, dropped: tuple[str, ...]
+    stages: Sequence[int], norm_cfg: ConfigType | None, dropped: tuple[str, ...]
 ) -> KeyMapping:
     """Returns mmpretrain's names, whose numbers count a convolution with all that follows it."""
     pairs = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from terminaltables import GithubFlavoredMarkdownTable  # type: ignore[import-untyped]
+from terminaltables import GithubFlavoredMarkdownTable
 
 _JUSTIFY = {'l': 'left', 'c': 'center', 'r': 'right'}
 

@@ -49,15 +49,14 @@ def load_weights(
         '0 of 2 tensors loaded, 1 missing (bias), 1 of another size (weight (3, 3) for (3, 2))'
     """
     while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
-        module = module.module
+        module = module.get_submodule('module')
     own = module.state_dict(keep_vars=True)
     mismatched: dict[str, tuple[str, tuple[int, ...] | str, tuple[int, ...]]] = {}
     nonfinite: dict[str, int] = {}
 
     def compare(part: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        for name, _ in itertools.chain(
-            part.named_parameters('', False), part.named_buffers('', False)
-        ):
+        tensors = itertools.chain(part.named_parameters('', False), part.named_buffers('', False))
+        for name in dict(tensors):
             key = prefix + name
             if key not in own or key not in state_dict or is_lazy(own[key]):
                 continue
