@@ -16,24 +16,20 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     and activations keep their size through deep nets.
     """
     generator = torch.Generator().manual_seed(seed)
-
-    def noise(tensor: Tensor) -> Tensor:
-        return torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor.dtype)
-
     with torch.no_grad():
         for child in module.modules():
             for name, tensor in child.named_parameters(recurse=False):
                 if tensor.dim() > 1:
                     fan_in = tensor[0].numel()
-                    tensor.copy_(noise(tensor) * (1.5 / fan_in) ** 0.5)
+                    tensor.normal_(0, (1.5 / fan_in) ** 0.5, generator=generator)
                 else:
-                    centre = 1.0 if name == 'weight' and _is_norm(child) else 0.0
-                    tensor.copy_(centre + 0.1 * noise(tensor))
+                    centre = 1 if name == 'weight' and _is_norm(child) else 0
+                    tensor.normal_(centre, 0.1, generator=generator)
             for name, tensor in child.named_buffers(recurse=False):
                 if name == 'running_mean':
-                    tensor.copy_(0.1 * noise(tensor))
+                    tensor.normal_(0, 0.1, generator=generator)
                 elif name == 'running_var':
-                    tensor.copy_(1 + 0.2 * noise(tensor).abs())
+                    tensor.normal_(0, 0.2, generator=generator).abs_().add_(1)
     return module
 
 

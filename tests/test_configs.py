@@ -5,6 +5,7 @@ import functools
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
 import mmengine
 import pytest
@@ -16,7 +17,7 @@ from mmengine.registry import MODELS, DefaultScope
 import mmblocks
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.engine import find_config
-from mmblocks.swap import swap_backbone
+from mmblocks.swap import report, swap_backbone
 from mmblocks.weights.preprocessing import known_preprocessing
 from tests.backbones.nets import NETS
 from tests.detecting import assert_it_trains, batch, build_detector
@@ -46,8 +47,13 @@ def own_text(path):
     return {name: value for name, value in names.items() if name != '__builtins__'}
 
 
+@functools.cache
+def read_base(name):
+    return Config.fromfile(find_config(name))
+
+
 def nets_in(paths, pattern):
-    types = (read(p).model.backbone.type for p in paths if re.match(pattern, p.name))
+    types = (own_text(p)['model']['backbone']['type'] for p in paths if re.match(pattern, p.name))
     return {type_.removeprefix('mmblocks.') for type_ in types}
 
 
@@ -115,13 +121,29 @@ def test_a_coco_config_changes_nothing_but_backbone_neck_and_weights(path):
 
 @every_coco_config
 def test_images_change_where_the_weights_take_others_than_the_base_gives(path):
-    base = Config.fromfile(get_base(path)).model.data_preprocessor
+    base = read_base(own_text(path)['_base_']).model.data_preprocessor
     takes = known_preprocessing(weights(path)['checkpoint']).as_options() if weights(path) else {}
     changed = {key: value for key, value in takes.items() if base[key] != value}
     assert own_text(path)['model'].get('data_preprocessor') == (takes if changed else None)
     assert bool(changed) == ('googlenet' in path.name)
 
 
+@pytest.fixture(scope='module')
+def measured_once():
+    """Lets the tool run each base's detector once and not anew for every net."""
+    measured = {}
+
+    def measure(detector, cfg):
+        key = str(detector)
+        if key not in measured:
+            measured[key] = report.measure(detector, cfg)
+        return measured[key]
+
+    with mock.patch('mmblocks.swap.swap.measure', measure):
+        yield
+
+
+@pytest.mark.usefixtures('measured_once')
 @pytest.mark.parametrize(
     'path', [p for p in COCO if p.name not in WITH_OWN_STRIDES], ids=lambda path: path.stem
 )
@@ -134,7 +156,7 @@ def test_a_coco_config_is_what_the_tool_writes(path):
 @pytest.mark.parametrize('name', sorted(WITH_OWN_STRIDES))
 def test_heads_that_start_at_stride_8_keep_the_sizes_of_anchors_and_regions(name):
     path = ROOT / 'coco' / 'faster_rcnn' / name
-    new, old = (read(p).model for p in (path, get_base(path)))
+    new, old = read(path).model, read_base(own_text(path)['_base_']).model
 
     def sizes(model):
         generator = model.rpn_head.anchor_generator
@@ -151,10 +173,6 @@ def test_heads_that_start_at_stride_8_keep_the_sizes_of_anchors_and_regions(name
     assert sizes(new) == sizes(old)
     for size in (20, 100, 120, 200, 240, 430, 460, 2000):
         assert stride_for(new, size) == max(8, stride_for(old, size))
-
-
-def get_base(path):
-    return find_config(own_text(path)['_base_'])
 
 
 def weights(path):

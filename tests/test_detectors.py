@@ -1,9 +1,13 @@
 """Our parts inside mmdet's detectors, put there by a config."""
 
+import copy
+import functools
+
 import pytest
 from mmengine.config import Config
 
 import mmblocks
+from mmblocks.engine import find_config
 from tests.backbones.nets import NETS
 from tests.detecting import assert_it_predicts, assert_it_trains, batch, build_detector
 
@@ -82,28 +86,44 @@ def with_a_map_per_stride(net):
     return dict(net.cfg, out_indices=tuple(last.values()))
 
 
-def write_config(tmp_path, base, backbone, prefix='mmblocks.'):
-    """Writes a config as a user would, with ``custom_imports`` and the parts' names."""
+def detector_parts(base, backbone, prefix='mmblocks.'):
+    """Returns what a user's config of a model says beside its base."""
     channels, strides = zip(*mmblocks.feature_info(backbone), strict=True)
     neck, heads = DETECTORS[base](list(strides))
     neck = dict(
         type='mmblocks.FPN', in_channels=list(channels), out_channels=16, _delete_=True, **neck
     )
     backbone = dict(backbone, type=prefix + backbone['type'], _delete_=True)
+    return dict(backbone=backbone, neck=neck, **heads)
+
+
+@functools.cache
+def read_base(base):
+    return Config.fromfile(find_config(f'mmdet::{base}.py'))
+
+
+def build_in(base, backbone, mmdet_models):
+    """Builds a detector of mmdet with our backbone and neck."""
+    cfg = copy.deepcopy(read_base(base))
+    cfg.merge_from_dict(dict(model=detector_parts(base, backbone)))
+    return build_detector(cfg, mmdet_models)
+
+
+def write_config(tmp_path, base, backbone, prefix):
+    """Writes a config as a user would, with ``custom_imports`` and the parts' names."""
     path = tmp_path / 'config.py'
     path.write_text(
         f"_base_ = 'mmdet::{base}.py'\n"
         "custom_imports = dict(imports=['mmblocks'], allow_failed_imports=False)\n"
-        f'model = {dict(backbone=backbone, neck=neck, **heads)!r}\n'
+        f'model = {detector_parts(base, backbone, prefix)!r}\n'
     )
     return Config.fromfile(path)
 
 
 @pytest.mark.parametrize('base', DETECTORS, ids=lambda base: base.split('/')[0])
 @pytest.mark.parametrize('net', NETS, ids=str)
-def test_every_net_trains_and_predicts_in_every_detector(base, net, tmp_path, mmdet_models):
-    backbone = with_a_map_per_stride(net)
-    model = build_detector(write_config(tmp_path, base, backbone), mmdet_models)
+def test_every_net_trains_and_predicts_in_every_detector(base, net, mmdet_models):
+    model = build_in(base, with_a_map_per_stride(net), mmdet_models)
     assert type(model.backbone) is getattr(mmblocks, net.cfg['type'])
     data = batch(NUM_CLASSES, with_mask=base.startswith('mask'))
     assert_it_trains(model, data)

@@ -2,7 +2,6 @@
 
 import email
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -138,31 +137,6 @@ def test_sources_without_symbolic_links_are_refused(sources, tmp_path):
     )
     assert result.returncode != 0
     assert 'core.symlinks' in result.stderr
-
-
-def test_only_torch_and_numpy_are_required(metadata):
-    required = [need for need in metadata.get_all('Requires-Dist') if 'extra ==' not in need]
-    assert sorted(required) == ['numpy', 'torch']
-    assert metadata['Requires-Python'] == '>=3.10'
-
-
-@pytest.mark.parametrize(
-    ('extra', 'names'),
-    [
-        ('openmmlab', {'mmengine', 'mmcv', 'mmdet', 'safetensors'}),
-        ('lite', {'mmengine', 'mmcv-lite', 'mmdet', 'safetensors'}),
-        ('onedl', {'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'}),
-        ('demo', {'scikit-learn', 'matplotlib'}),
-        ('test', {'pytest', 'hypothesis', 'ruff', 'mypy'}),
-    ],
-)
-def test_extras_bring_their_libraries(metadata, extra, names):
-    needs = [
-        need
-        for need in metadata.get_all('Requires-Dist')
-        if f"extra == '{extra}'" in need or f'extra == "{extra}"' in need
-    ]
-    assert {re.match(r'[\w-]+', need).group() for need in needs} == names
 
 
 def test_version_is_the_packages(metadata):

@@ -115,6 +115,7 @@ class BaseBackbone(BaseModule):
         self.plugins = plugins
         self.replace_convs = replace_convs
         self.inserted: dict[str, Inserted] = {}
+        self._inserted_text = ''
         self.load_reports: list[LoadReport] = []
         # Names of each group's modules; names, as modules may be replaced (SyncBN, fusing).
         self._group_names: list[tuple[str, ...]] = []
@@ -171,6 +172,7 @@ class BaseBackbone(BaseModule):
         inserted, whole = insert_plugins(self, stages, self.plugins, num_stages)
         self.inserted |= inserted
         self._group_plugins = {self._stage_groups[i]: chains for i, chains in whole.items()}
+        self._inserted_text = str(self.inserted)
 
     @property
     def has_classifier(self) -> bool:
@@ -215,6 +217,9 @@ class BaseBackbone(BaseModule):
             x: The output of the group before it, or the images.
         """
         out = x
+        # torch.compile takes its code for one net for another of the class where nothing differs
+        # that the code has read, and it does not look for hooks where there were none.
+        _ = len(self._inserted_text)
         # As everywhere in OpenMMLab, the stem itself is not recomputed.
         if self.with_cp and i > 0:
             for block in blocks_of(self.group(i)):

@@ -8,8 +8,6 @@ from mmblocks.backbones.traits import STYLE
 from mmblocks.weights.key_mapping import KeyMapping
 from mmblocks.weights.published import Published
 
-Pairs = tuple[tuple[str, str], ...]
-
 _REFUSED = (
     KeyMapping(
         'timm (legacy)',
@@ -49,14 +47,17 @@ def resnet_key_mappings(
         avg_down: Whether shortcuts downsample by pooling.
         with_se: Whether the blocks have squeeze-and-excitations.
     """
-    blocks = [f'layer{i}.{j}' for i, n in enumerate(stage_blocks, 1) for j in range(n)]
     timm_se = tuple(
-        (f'{block}.se_layer.conv{k}.conv', f'{block}.se.fc{k}') for block in blocks for k in (1, 2)
+        (f'layer{i}.{j}.se_layer.conv{k}.conv', f'layer{i}.{j}.se.fc{k}')
+        for i, num_blocks in enumerate(stage_blocks, 1)
+        for j in range(num_blocks)
+        for k in (1, 2)
     )
+    detectron2 = tuple(_detectron2_pairs(stage_blocks))
     fc = ('fc',)
     return (
         *(() if with_se else (_SE_IN_A_NET_WITHOUT,)),
-        KeyMapping('detectron2', r'stem\.conv1\.weight|res2\.0\.', _detectron2_pairs(blocks)),
+        KeyMapping('detectron2', r'stem\.conv1\.weight|res2\.0\.', detectron2),
         *_REFUSED,
         *_mmpretrain_key_mappings(strides if avg_down else ()),
         KeyMapping(
@@ -70,22 +71,17 @@ def resnet_key_mappings(
     )
 
 
-def _detectron2_pairs(blocks: Sequence[str]) -> Pairs:
-    pairs = [('conv1', 'stem.conv1'), ('bn1', 'stem.conv1.norm')]
-    for i in (1, 2, 3, 4):
+def _detectron2_pairs(stage_blocks: Sequence[int]) -> Iterator[tuple[str, str]]:
+    yield 'conv1', 'stem.conv1'
+    yield 'bn1', 'stem.conv1.norm'
+    for i, num_blocks in enumerate(stage_blocks, 1):
         ours, theirs = f'layer{i}', f'res{i + 1}'
-        pairs += [
-            (ours, theirs),
-            (f'{ours}.0.downsample.0', f'{theirs}.0.shortcut'),
-            (f'{ours}.0.downsample.1', f'{theirs}.0.shortcut.norm'),
-        ]
-        inner = [block.removeprefix(ours) for block in blocks if block.startswith(ours)]
-        pairs += [
-            (f'{ours}{block}.bn{k}', f'{theirs}{block}.conv{k}.norm')
-            for block in inner
-            for k in (1, 2, 3)
-        ]
-    return tuple(pairs)
+        yield ours, theirs
+        yield f'{ours}.0.downsample.0', f'{theirs}.0.shortcut'
+        yield f'{ours}.0.downsample.1', f'{theirs}.0.shortcut.norm'
+        for j in range(num_blocks):
+            for k in (1, 2, 3):
+                yield f'{ours}.{j}.bn{k}', f'{theirs}.{j}.conv{k}.norm'
 
 
 def _mmpretrain_key_mappings(strides: Sequence[int]) -> Iterator[KeyMapping]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mmblocks.utils.errors import UserError
-from mmblocks.weights.report import LoadReport, listed
+from mmblocks.weights.report import LoadReport, Mismatch, listed
 from mmblocks.weights.values import check_values
 
 
@@ -24,7 +24,7 @@ def load_weights(
     allow_nonfinite: bool = False,
     added: Collection[str] = (),
 ) -> LoadReport:
-    """Loads what fits of a state dict into a module or a whole model; logs nothing of it.
+    """Loads what fits of a state dict into a module or a whole model.
 
     torch does the loading, so names that a module renames while loading count as its own.
 
@@ -51,13 +51,12 @@ def load_weights(
     while is_model_wrapper(module) or isinstance(module, BaseTTAModel):
         module = module.get_submodule('module')
     own = module.state_dict(keep_vars=True)
-    mismatched: dict[str, tuple[str, tuple[int, ...] | str, tuple[int, ...]]] = {}
+    mismatched: dict[str, Mismatch] = {}
     nonfinite: dict[str, int] = {}
 
     def compare(part: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-        tensors = itertools.chain(part.named_parameters('', False), part.named_buffers('', False))
-        for name in dict(tensors):
-            key = prefix + name
+        tensors = part.named_parameters('', False), part.named_buffers('', False)
+        for key in (prefix + name for name, _ in itertools.chain(*tensors)):
             if key not in own or key not in state_dict or is_lazy(own[key]):
                 continue
             given, wanted = state_dict[key], own[key]

@@ -146,9 +146,10 @@ def choose_key_mapping(keys: Sequence[str], mappings: Sequence[KeyMapping]) -> K
         keys: Keys of a state dict.
         mappings: Known mappings.
     """
+    # One pass over the keys, of which a foreign file can have any number.
     markers = re.compile('|'.join(f'(?:{mapping.marker})' for mapping in mappings))
-    marked = list(filter(markers.match, keys)) if mappings else []
-    for mapping in mappings if marked else ():
+    marked = list(filter(markers.match, keys))
+    for mapping in mappings:
         has_marker = any(map(re.compile(mapping.marker).match, marked))
         if has_marker and any(map(re.compile(mapping.also).match, keys)):
             return mapping

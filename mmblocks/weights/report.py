@@ -34,6 +34,9 @@ _OTHERS = (
 )
 _SHOWN = 4
 
+# A name, the size there, or the class of what is no tensor, and the size here.
+Mismatch = tuple[str, tuple[int, ...] | str, tuple[int, ...]]
+
 
 class LoadReport(NamedTuple):
     """Which tensors of a module have found weights. BatchNorm's counters are left out.
@@ -44,8 +47,7 @@ class LoadReport(NamedTuple):
         matched: Tensors of the module that were filled.
         missing: Tensors of the module that the weights lack.
         added: Tensors that a config adds to the net, such as plugins, which are initialised anew.
-        mismatched: Tensors of another size there: name, size there, or the class of what is no
-            tensor, and size here.
+        mismatched: Tensors of another size there.
         unexpected: Names that the module has no place for.
         mapping: The library whose names they had; None if they had the module's own.
         prefix: What stood in front of the names.
@@ -58,7 +60,7 @@ class LoadReport(NamedTuple):
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     added: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...] | str, tuple[int, ...]], ...]
+    mismatched: tuple[Mismatch, ...]
     unexpected: tuple[str, ...]
     mapping: str | None = None
     prefix: str = ''

@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmblocks import BaseBackbone
+
 
 class Net(NamedTuple):
     """A backbone under test.
@@ -104,3 +110,16 @@ NETS = (
     ),
     Net(dict(type='PreActSEResNet', depth=18, base_channels=8), 4, has_classifier=True),
 )
+every_net = pytest.mark.parametrize('net', NETS, ids=str)
+
+
+def build(net: Net, **options: Any) -> BaseBackbone:
+    """Builds a net of the table, with further options."""
+    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
+
+
+def images(
+    net: Net, height: int = 64, width: int = 64, batch: int = 2, **kwargs: Any
+) -> torch.Tensor:
+    """Draws images that a net of the table takes."""
+    return torch.rand(batch, net.in_channels, height, width, **kwargs)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
@@ -20,18 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmblocks
 from mmblocks.backbones.base import Group
-from tests.backbones.nets import NETS, Net
+from tests.backbones.nets import NETS, Net, build, every_net, images
 from tests.parity import randomise
-
-every_net = pytest.mark.parametrize('net', NETS, ids=str)
-
-
-def build(net: Net, **options) -> mmblocks.BaseBackbone:
-    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
-
-
-def images(net: Net, height: int = 64, width: int = 64, batch: int = 2, **kwargs) -> torch.Tensor:
-    return torch.rand(batch, net.in_channels, height, width, **kwargs)
 
 
 def groups(backbone: mmblocks.BaseBackbone) -> list[list[nn.Module]]:

@@ -1,4 +1,4 @@
-"""DenseNet: equal to torchvision's, timm's and mmpretrain's."""
+"""DenseNet's own: old keys, memory, dropout, and bad arguments."""
 
 import inspect
 import re
@@ -8,10 +8,9 @@ import torch
 from torch.testing import assert_close
 
 from mmblocks import DenseNet
-from tests.parity import assert_same_gradients, assert_same_maps, gradients, randomise
+from tests.pairs import activated_last
+from tests.parity import randomise
 
-ARCHS = ('121', '161', '169', '201')
-ALL = (0, 1, 2, 3)
 TINY = dict(growth_rate=8, depths=(2, 3, 2, 2), init_channels=16)
 
 
@@ -19,74 +18,15 @@ def images():
     return torch.rand(2, 3, 65, 83)
 
 
-def torchvision_net(peer, arch='121', **options):
-    build = getattr(peer('torchvision.models'), f'densenet{arch}')
-    return randomise(build(num_classes=5, **options)).eval()
-
-
 def tiny_torchvision_net(peer, **options):
     net = peer('torchvision.models').DenseNet(8, TINY['depths'], 16, num_classes=5, **options)
     return randomise(net).eval()
-
-
-def torchvision_maps(model, x):
-    maps = []
-    for name, module in model.features.named_children():
-        x = module(x)
-        if name.startswith('denseblock'):
-            # What follows works in place.
-            maps.append(x.clone())
-    maps[-1] = x.relu()
-    return maps
 
 
 def load(ours, theirs, state_dict=None):
     keys = ours.load_state_dict(state_dict or theirs.state_dict(), strict=False)
     assert keys.missing_keys == keys.unexpected_keys == []
     return ours.eval()
-
-
-def test_maps_equal_torchvisions(peer):
-    theirs = torchvision_net(peer)
-    ours = load(DenseNet('121', out_indices=ALL), theirs)
-    x = images()
-    with torch.no_grad():
-        assert_same_maps(ours(x), torchvision_maps(theirs, x))
-
-
-def test_logits_equal_torchvisions(peer):
-    theirs = torchvision_net(peer)
-    ours = load(DenseNet('121', num_classes=5), theirs)
-    assert ours.state_dict().keys() == theirs.state_dict().keys()
-    x = images()
-    with torch.no_grad():
-        assert_same_maps(ours(x), [theirs(x)])
-
-
-@pytest.mark.parametrize('arch', ARCHS)
-def test_every_tensor_has_torchvisions_name_and_shape(arch, peer):
-    with torch.device('meta'):
-        theirs = getattr(peer('torchvision.models'), f'densenet{arch}')()
-        ours = DenseNet(arch, num_classes=1000)
-    shapes, their_shapes = (
-        {name: tensor.shape for name, tensor in net.state_dict().items()} for net in (ours, theirs)
-    )
-    assert shapes == their_shapes
-
-
-@pytest.mark.parametrize('memory_efficient', [False, True])
-@pytest.mark.parametrize('with_cp', [False, True])
-def test_gradients_equal_torchvisions(peer, memory_efficient, with_cp):
-    theirs = tiny_torchvision_net(peer)
-    ours = load(
-        DenseNet(TINY, out_indices=ALL, memory_efficient=memory_efficient, with_cp=with_cp), theirs
-    )
-    assert_same_gradients(ours, theirs, lambda x: torchvision_maps(theirs, x), images())
-    assert_close(
-        dict(ours.named_buffers()),
-        {name: b for name, b in theirs.named_buffers() if not name.startswith('classifier')},
-        msg=lambda text: f'the statistics of the norms moved differently: {text}',
-    )
 
 
 def test_old_torchvision_weights_load(peer):
@@ -96,64 +36,9 @@ def test_old_torchvision_weights_load(peer):
     assert 'features.denseblock1.denselayer1.norm.1.weight' in old
     x = images()
     with torch.no_grad():
-        assert_close(load(DenseNet(TINY), theirs, old)(x), (torchvision_maps(theirs, x)[-1],))
+        assert_close(load(DenseNet(TINY), theirs, old)(x), (activated_last(theirs, x)[-1],))
         ours = load(DenseNet(TINY, num_classes=5), theirs, old)
         assert_close(ours(x), (theirs(x),))
-
-
-def test_it_equals_timms_features(peer):
-    theirs = randomise(peer('timm').create_model('densenet121', features_only=True)).eval()
-    ours = load(DenseNet('121', out_indices=ALL), theirs)
-    x = images()
-    with torch.no_grad():
-        # timm's first one lies within the stem.
-        assert_same_maps(ours(x), theirs(x)[1:])
-
-
-def test_it_equals_timms_classifier(peer):
-    theirs = randomise(peer('timm').create_model('densenet121', num_classes=5)).eval()
-    ours = load(DenseNet('121', num_classes=5), theirs)
-    x = images()
-    with torch.no_grad():
-        assert_same_maps(ours(x), [theirs(x)])
-    load(DenseNet('121'), theirs)
-
-
-def mmpretrain_net(peer, arch, **options):
-    net = randomise(peer('mmpretrain.models.backbones').DenseNet(arch, **options))
-    net.eval()  # mmpretrain's eval() returns nothing
-    return net
-
-
-def test_the_last_map_equals_mmpretrains(peer):
-    theirs = mmpretrain_net(peer, '121')
-    x = images()
-    with torch.no_grad():
-        assert_same_maps(load(DenseNet('121'), theirs)(x), theirs(x))
-
-
-@pytest.mark.parametrize('arch', ARCHS)
-def test_every_tensor_of_mmpretrain_finds_its_place(arch, peer):
-    with torch.device('meta'):
-        load(DenseNet(int(arch)), peer('mmpretrain.models.backbones').DenseNet(arch))
-
-
-@pytest.mark.parametrize('factor', [0.3, 1.0])
-def test_gradients_equal_mmpretrains(peer, factor):
-    options = dict(arch=TINY, bn_size=2, compression_factor=factor, in_channels=3)
-    theirs = mmpretrain_net(peer, **options)
-    ours = load(DenseNet(**options), theirs)
-    x = images().double()
-    for net in (ours, theirs):
-        net.double().train()
-    grads, dx = gradients(ours, ours, x)
-    their_grads, their_dx = gradients(theirs, theirs, x)
-    # Gradients under the names of weights take the weights' way into a net of ours.
-    holder = DenseNet(**options).double()
-    assert holder.load_state_dict(their_grads, strict=False).unexpected_keys == []
-    assert len(grads) == len(their_grads)
-    assert_close(dx, their_dx)
-    assert_close(grads, dict(holder.named_parameters()), rtol=1e-8, atol=1e-8)
 
 
 def test_the_signature_begins_as_mmpretrains(peer):

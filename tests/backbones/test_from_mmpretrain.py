@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 import mmblocks
 from tests.parity import randomise
+from tests.peers import meta_device
 
 # What has no default there; LeNet5 and the others without an entry need nothing.
 REQUIRED = {
@@ -90,12 +91,12 @@ def test_every_argument_of_theirs_makes_their_net(name, theirs):
     config = defaults_of(cls) | REQUIRED.get(name, {})
     for fixed in ('deep_stem', 'avg_down') if name in ('ResNetV1c', 'ResNetV1d') else ():
         config.pop(fixed)
-    their_net = cls(**config)
-    their_net.eval()  # mmpretrain's gives nothing back
-    our_net = MODELS.build(dict(config, type=f'mmblocks.{name}')).eval()
     size = dict(LeNet5=(2, 1, 32, 32), AlexNet=(2, 3, 224, 224)).get(name, (2, 3, 64, 64))
-    x = torch.rand(size)
-    with torch.no_grad():
+    with meta_device(), torch.no_grad():
+        their_net = cls(**config)
+        their_net.eval()  # mmpretrain's gives nothing back
+        our_net = MODELS.build(dict(config, type=f'mmblocks.{name}')).eval()
+        x = torch.rand(size)
         their_maps, our_maps = (
             [out] if isinstance(out, torch.Tensor) else out for out in (their_net(x), our_net(x))
         )
@@ -112,9 +113,10 @@ def test_drop_path_rate_skips_blocks_as_often_as_theirs(name, theirs):
         name, dict(depth=50)
     )
     config |= dict(out_indices=(1,)) if name == 'ResNet' else {}
-    ours = MODELS.build(dict(config, type=f'mmblocks.{name}', drop_path_rate=0.3))
     config |= dict(drop_path_rate=0.3)
-    their_net = getattr(theirs, name)(**config)
+    with meta_device():
+        ours = MODELS.build(dict(config, type=f'mmblocks.{name}'))
+        their_net = getattr(theirs, name)(**config)
 
     def rates(net):
         found = [getattr(m, 'drop_path', None) for m in net.modules()]

@@ -1,6 +1,4 @@
-"""InceptionNeXt: equal to timm's."""
-
-from functools import partial
+"""InceptionNeXt's own: dropped paths, initialisation and bad arguments."""
 
 import pytest
 import torch
@@ -8,10 +6,8 @@ from mmcv.cnn.bricks import DropPath
 from torch.testing import assert_close
 
 from mmblocks import InceptionNeXt
-from tests.parity import assert_same_gradients, assert_same_maps, randomise
+from tests.parity import randomise
 
-ARCHS = ('atto', 'tiny', 'small', 'base')
-ALL = (0, 1, 2, 3)
 SMALL = dict(
     depths=(1, 2, 1, 1),
     widths=(16, 24, 32, 40),
@@ -26,90 +22,13 @@ def images():
     return torch.rand(2, 3, 69, 87)
 
 
-def timm_net(peer, arch, **options):
-    return randomise(peer('timm').create_model(f'inception_next_{arch}', **options)).eval()
-
-
-def small_timm_net(peer, **options):
-    module = peer('timm.models.inception_next')
-    mixer = partial(module.InceptionDWConv2d, band_kernel_size=7, branch_ratio=0.25)
-    net = module.MetaNeXt(
-        depths=SMALL['depths'],
-        dims=SMALL['widths'],
-        mlp_ratios=SMALL['mlp_ratios'],
-        token_mixers=mixer,
-        **options,
-    )
-    return randomise(net).eval()
-
-
-def maps_and_logits(net, x):
-    last, maps = net.forward_intermediates(x)
-    return [*maps, net.forward_head(last)]
-
-
-def load(ours, theirs):
-    keys = ours.load_state_dict(theirs.state_dict(), strict=False)
-    assert keys.missing_keys == keys.unexpected_keys == []
-    return ours.eval()
-
-
-@pytest.mark.parametrize('arch', ['atto', 'tiny'])
-def test_maps_and_logits_equal_timms(arch, peer):
-    theirs = timm_net(peer, arch, num_classes=5)
-    ours = load(InceptionNeXt(arch, num_classes=5, out_indices=ALL), theirs)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    x = images()
-    with torch.no_grad():
-        expected = maps_and_logits(theirs, x)
-        assert_same_maps(ours(x), expected)
-        assert_same_maps([expected[-1]], [theirs(x)])
-
-
-@pytest.mark.parametrize('arch', ARCHS)
-def test_every_tensor_has_timms_name_and_shape(arch, peer):
-    with torch.device('meta'):
-        theirs = peer('timm').create_model(f'inception_next_{arch}')
-        ours = InceptionNeXt(arch, num_classes=1000)
-    shapes, their_shapes = (
-        {name: tensor.shape for name, tensor in net.state_dict().items()} for net in (ours, theirs)
-    )
-    assert shapes == their_shapes
-
-
-@pytest.mark.parametrize(
-    'options', [dict(), dict(num_classes=0), dict(features_only=True)], ids=str
-)
-def test_maps_alone_need_no_classifier_of_timms(options, peer):
-    theirs = timm_net(peer, 'atto', **options)
-    ours = load(InceptionNeXt('atto'), theirs)
-    x = images()
-    with torch.no_grad():
-        maps = theirs(x) if options.get('features_only') else maps_and_logits(theirs, x)[:-1]
-        assert_same_maps(ours(x), maps)
-
-
-@pytest.mark.parametrize('with_cp', [False, True])
-@pytest.mark.parametrize('output_stride', [8, 16, 32])
-def test_gradients_equal_timms(output_stride, with_cp, peer):
-    theirs = small_timm_net(peer, num_classes=5, output_stride=output_stride)
-    ours = InceptionNeXt(
-        SMALL, num_classes=5, out_indices=ALL, output_stride=output_stride, with_cp=with_cp
-    )
-    assert_same_gradients(load(ours, theirs), theirs, partial(maps_and_logits, theirs), images())
-    assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
-
-
 @pytest.mark.parametrize('output_stride', [8, 16])
-def test_dilated_it_equals_timm(output_stride, peer):
-    theirs = timm_net(peer, 'atto', output_stride=output_stride)
-    ours = load(InceptionNeXt('atto', output_stride=output_stride), theirs)
-    x = images()
-    with torch.no_grad():
-        assert_same_maps(ours(x), maps_and_logits(theirs, x)[:-1])
-    assert ours.out_strides == tuple(min(s, output_stride) for s in (4, 8, 16, 32))
-    assert [m.shape[2:] for m in ours(x)] == [
-        (69 // stride, 87 // stride) for stride in ours.out_strides
+def test_dilated_maps_have_the_size_over_the_stride(output_stride):
+    with torch.device('meta'):
+        net = InceptionNeXt('atto', output_stride=output_stride)
+        maps = net(images())
+    assert [m.shape[2:] for m in maps] == [
+        (69 // stride, 87 // stride) for stride in net.out_strides
     ]
 
 

@@ -1,4 +1,4 @@
-"""LeNet-5: equal to mmpretrain's."""
+"""LeNet-5's own: its arguments and the images that its classifier takes."""
 
 import inspect
 
@@ -7,49 +7,6 @@ import torch
 from torch.testing import assert_close
 
 from mmblocks import LeNet5
-from tests.parity import assert_same_gradients, assert_same_maps, randomise
-
-
-def mmpretrain_net(peer):
-    theirs = randomise(peer('mmpretrain.models.backbones').LeNet5(num_classes=10))
-    theirs.eval()  # mmpretrain's eval() returns nothing
-    return theirs
-
-
-def mmpretrain_outputs(model, x):
-    maps = []
-    for layers in (model.features[:3], model.features[3:6], model.features[6:]):
-        x = layers(x)
-        maps.append(x)
-    return [*maps, model.classifier(x.squeeze())]
-
-
-def test_it_equals_mmpretrain(peer):
-    theirs = mmpretrain_net(peer)
-    ours = LeNet5(num_classes=10, out_indices=(0, 1, 2)).eval()
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.rand(2, 1, 32, 32)
-    with torch.no_grad():
-        assert_same_maps(ours(x), mmpretrain_outputs(theirs, x))
-        assert_same_maps(ours(x)[-1:], theirs(x))
-
-
-def test_gradients_equal_mmpretrains(peer):
-    theirs = mmpretrain_net(peer)
-    ours = LeNet5(num_classes=10)
-    ours.load_state_dict(theirs.state_dict())
-    assert_same_gradients(ours, theirs, theirs, torch.rand(2, 1, 32, 32))
-
-
-def test_without_classifier_its_weights_are_left_out(peer):
-    theirs = mmpretrain_net(peer)
-    ours = LeNet5()
-    ours.load_state_dict(theirs.state_dict())
-    assert ours.out_indices == (2,)
-    x = torch.rand(2, 1, 50, 40)
-    with torch.no_grad():
-        assert_same_maps(ours(x), [theirs.features(x)])
 
 
 def test_the_arguments_begin_with_the_images_and_the_classes():
@@ -58,6 +15,10 @@ def test_the_arguments_begin_with_the_images_and_the_classes():
         ('in_channels', 1),
         ('num_classes', -1),
     ]
+
+
+def test_the_default_gives_the_last_map():
+    assert LeNet5().out_indices == (2,)
 
 
 def test_the_classifier_takes_a_batch_of_one():

@@ -339,3 +339,14 @@ def test_module_shapes_are_those_of_every_module_and_changes_nothing():
     assert (tuple(before), tuple(after)) == ((8, 32, 32), (8, 32, 32))
     assert_close(dict(net.state_dict()), state, rtol=0, atol=0)
     assert not any(m._forward_hooks for m in net.modules())
+
+
+def test_compiled_code_of_one_net_does_not_serve_one_with_other_plugins():
+    net = dict(type='mmblocks.ResNet', depth=18, base_channels=8, out_indices=0)
+    x = torch.rand(1, 3, 32, 32)
+    for positions in ((), ('after_conv1',), ('after_conv2',), ('after_block',)):
+        plugins = everywhere(positions, init=None)
+        backbone = randomise(MODELS.build(dict(net, plugins=plugins))).eval()
+        with torch.no_grad():
+            compiled = torch.compile(backbone, backend='eager')(x)
+            assert_close(compiled, backbone(x), rtol=0, atol=0)

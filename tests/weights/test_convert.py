@@ -22,9 +22,9 @@ from mmblocks.weights.files import read_checkpoint
 from mmblocks.weights.key_mapping import rename_keys
 from mmblocks.weights.saving import remove_parts, save_weights
 from tests.killed import limit_files, limits_put_back, signal_that_ended
+from tests.pairs import one_of_each
 from tests.parity import assert_same_maps, randomise
-from tests.weights.pairs import PAIRS
-from tests.weights.test_pairs import bare_peer, their_maps
+from tests.peers import build_peer, meta_device, peer_outputs, without_wide_layers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Of the pairs whose names differ one for every way to differ, and one whose names are the same.
 RUN = [
     pair
-    for pair in PAIRS
+    for pair in one_of_each()
     if str(pair)
     in (
         'ResNetV1d-mmpretrain',
@@ -67,11 +67,8 @@ def whole(cfg):
 
 
 def peer_on_meta(*args):
-    try:
-        with torch.device('meta'):
-            return bare_peer(*args)
-    except RuntimeError:  # it looks at a tensor's value while it is built
-        return bare_peer(*args).to('meta')
+    with meta_device():
+        return without_wide_layers(build_peer(*args))
 
 
 def emptied(model):
@@ -104,7 +101,7 @@ def assert_same_file(a, b):
         assert torch.equal(tensor, b[name]), name
 
 
-@pytest.mark.parametrize('pair', PAIRS, ids=str)
+@pytest.mark.parametrize('pair', one_of_each(), ids=str)
 def test_every_name_of_a_peers_trunk_is_written(pair, peer, mmdet_models):
     ours = on_meta(pair.cfg, out_indices=-1)
     keys = set(ours.state_dict())
@@ -137,7 +134,7 @@ def test_our_weights_give_our_maps_in_the_peer_and_come_back(pair, peer, mmdet_m
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         outs = ours(x)
-        assert_same_maps([outs[i] for i in wanted], their_maps(theirs, pair.taps, x))
+        assert_same_maps([outs[i] for i in wanted], peer_outputs(pair, theirs, x))
     # With what else it may have, such as a classifier.
     save_weights(theirs.state_dict(), full)
     convert(pair.cfg, full, back, 'mmblocks')
