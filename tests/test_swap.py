@@ -477,7 +477,7 @@ def test_grey_images_are_left_alone():
 @pytest.mark.parametrize(
     ('backbone', 'expected'),
     [
-        (dict(type='mmblocks.MobileNetV4'), r'GhostNet, .*did you mean MobileNetV3'),
+        (dict(type='mmblocks.MobileNetV5'), r'GhostNet, .*did you mean MobileNetV4'),
         (dict(type='ghostnet'), r'did you mean GhostNet\?'),
         (dict(type='mmdet.ResNet', depth=50), r'--backbone mmdet\.ResNet: mmblocks has AlexNet, '),
         (dict(type='ResNet'), r'ResNet needs depth: --backbone-options depth='),
@@ -601,7 +601,7 @@ def test_with_out_the_tool_writes_a_config_that_loads(run_tool, tmp_path, log):
 @pytest.mark.parametrize(
     ('args', 'expected'),
     [
-        (['--backbone', 'MobileNetV4'], r'^error: --backbone MobileNetV4: mmblocks has .*\n$'),
+        (['--backbone', 'MobileNetV5'], r'^error: --backbone MobileNetV5: mmblocks has .*\n$'),
         (['--backbone', 'ResNet', '--backbone-options', 'depth'], r'takes KEY=VALUE pairs'),
         (['--backbone', 'ResNet', '--freeze', 'two'], r'--freeze: invalid int value'),
         (

@@ -12,6 +12,7 @@ from mmblocks.backbones.lenet import LeNet5
 from mmblocks.backbones.mobilenet_v1 import MobileNetV1
 from mmblocks.backbones.mobilenet_v2 import MobileNetV2
 from mmblocks.backbones.mobilenet_v3 import MobileNetV3
+from mmblocks.backbones.mobilenet_v4 import MobileNetV4
 from mmblocks.backbones.nin import NIN
 from mmblocks.backbones.preact_seresnet import PreActSEResNet
 from mmblocks.backbones.resnet import ResNet
@@ -36,6 +37,7 @@ __all__ = [
     'MobileNetV1',
     'MobileNetV2',
     'MobileNetV3',
+    'MobileNetV4',
     'NIN',
     'PreActSEResNet',
     'ResNeXt',

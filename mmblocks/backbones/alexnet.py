@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,15 +10,16 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
 from mmblocks.backbones.plain import (
-    PLAIN_INIT_CFG,
     Conv,
     Layer,
     LayerCfgs,
     Pool,
     plain_groups,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
@@ -30,31 +30,19 @@ class AlexNet(BaseBackbone):
     """AlexNet in the form of `One weird trick <https://arxiv.org/abs/1404.5997>`_.
 
     Keys and layers are torchvision's, and mmpretrain's are the same: weights of both load as they
-    are; a net without classifier leaves those of the classifier out. Four groups: the first
-    convolution (stride 4), the second behind its pooling (8), the other three behind theirs (16)
-    and the last pooling (32). The poolings and the first convolution do not pad to the full size,
-    so maps fall one or two pixels short of the image's size over the stride.
+    are. Four groups: the first convolution (stride 4), the second behind its pooling (8), the other
+    three behind theirs (16) and the last pooling (32). The poolings and the first convolution do
+    not pad to the full size, so maps fall one or two pixels short of the image's size over the
+    stride.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        num_classes: Classes of the classifier; -1 for none.
-        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier
-            none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
+        out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier none.
         norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
             numbers in the keys are others, so published weights do not fit.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming.
-        in_channels: Channels of the images.
         drop_rate: Share of the values in front of the classifier's first two layers that are
             zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -62,6 +50,7 @@ class AlexNet(BaseBackbone):
         [(1, 64, 55, 55), (1, 192, 27, 27), (1, 256, 13, 13), (1, 256, 6, 6)]
     """
 
+    variants = (Variant('AlexNet', {}, ('torchvision', 'mmpretrain')),)
     default_init_cfg = PLAIN_INIT_CFG
     stages: ClassVar[tuple[tuple[Layer, ...], ...]] = (
         (Conv(64, 11, stride=4, padding=2),),
@@ -92,8 +81,8 @@ class AlexNet(BaseBackbone):
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 

@@ -21,9 +21,11 @@ from mmblocks.backbones.group import (
     resolve_out_indices,
 )
 from mmblocks.backbones.random_tensors import RandomTensors
+from mmblocks.backbones.variant import Variant
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
 from mmblocks.utils.checkpoint import checkpoint_block
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.init_cfg import check_init_cfg, init_random, load_init_cfg
 from mmblocks.weights.key_mapping import KeyMapping
@@ -39,18 +41,34 @@ class BaseBackbone(BaseModule):
     A concrete net passes its options to ``super().__init__`` and ends its own ``__init__`` with
     ``self.add_groups(...)``. Groups past the last output are never built, so that a detector
     carries no parameter that gets no gradient. A net whose paper includes the classifier may give
-    one along; its logits come behind the maps.
+    one along; its logits come behind the maps. Weights of a classifier that a net does not have
+    are left out while loading.
+
+    These arguments are the same in all nets that have them, and documented here only:
+
+    - ``in_channels``: Channels of the images.
+    - ``conv_cfg``: Convolution layers; None for Conv2d.
+    - ``norm_cfg``: Norm layers; None for none, behind convolutions with bias.
+    - ``act_cfg``: Activation layers; where it may be None, for none.
+    - ``output_stride``: Most image pixels per pixel of any map; with 8 or 16, strides past it
+      become dilations, for dense prediction.
+    - ``drop_path_rate``: Share of the samples that skip the last block in training, at least 0 and
+      below 1; from the first block on, where it is 0, it grows in equal steps.
+    - ``num_classes``: Classes of the classifier; -1 for none. With one, its logits are the only
+      output where ``out_indices`` is left out.
+    - ``drop_rate``: Share of the values in front of the classifier that are zeroed in training.
+    - ``pretrained``: Deprecated: a checkpoint to load; use ``init_cfg``.
 
     Args:
         out_indices: Which groups give an output, counted over the groups that can. Any order;
             negative values count from the end. One int is taken as a sequence of one. May be
             empty where there is a classifier.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the k groups behind it:
-            their parameters get no gradient and they stay in eval mode.
+        frozen_stages: -1 freezes nothing, 0 the stem if the net has one, k also the k groups
+            behind it: their parameters get no gradient and they stay in eval mode.
         norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
             net that starts without weights, which then learns no statistics.
         with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for convolutions.
+        init_cfg: MMEngine's initialisation config; default: the net's ``default_init_cfg``.
             ``dict(type='Pretrained', checkpoint=...)`` takes the arguments of
             :func:`mmblocks.weights.load_pretrained`; what the weights lack starts by the default.
         plugins: Modules to insert behind convolutions or blocks, or parallel to blocks: dicts
@@ -61,15 +79,18 @@ class BaseBackbone(BaseModule):
             :func:`mmblocks.plugins.replace_convs.parse_conv_replacements` says.
 
     Attributes:
+        default_init_cfg: How a net starts: Kaiming for the convolutions, if nothing else is said.
         out_channels: Channels of each output.
         out_strides: Image pixels per pixel of each output.
         inserted: What ``plugins``, ``replace_convs`` and ``dcn`` have put into the net, by name.
         load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
+        variants: Its rows of the table in the README.
         published: What the weights that libraries publish need that stands in no checkpoint.
         key_mappings: The libraries whose names for its tensors it knows.
 
     Raises:
-        ValueError: An argument names what the net does not have.
+        ValueError: An argument is not what it may be, or names what the net does not have.
+        TypeError: There is no such argument.
 
     Example:
         >>> import torch
@@ -93,6 +114,7 @@ class BaseBackbone(BaseModule):
         dict(type='Kaiming', layer='Conv2d'),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
     ]
+    variants: Sequence[Variant] = ()
     published: Sequence[Published] = ()
     key_mappings: Sequence[KeyMapping] = ()
 
@@ -106,6 +128,7 @@ class BaseBackbone(BaseModule):
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
+        check_arguments(BaseBackbone, locals())
         check_init_cfg(init_cfg)
         super().__init__(copy.deepcopy(self.default_init_cfg if init_cfg is None else init_cfg))
         self.out_indices = as_indices(out_indices)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -40,24 +42,37 @@ def outputs_with_classifier(
     return () if num_classes > 0 else maps
 
 
-def pooled_linear(name: str, num_classes: int, drop_rate: float = 0.0) -> Classifier | None:
+def optional_classifier(
+    num_classes: int, make: Callable[..., dict[str, nn.Module]], **options: Any
+) -> Classifier | None:
+    """Returns what makes the classifier of a net, or None where there is to be none.
+
+    Args:
+        num_classes: Classes; -1 for no classifier.
+        make: Makes its modules, by name and in running order, for input channels, ``num_classes``
+            and the options.
+        **options: The options.
+
+    Example:
+        >>> optional_classifier(-1, pooled_linear, name='fc')
+        >>> list(optional_classifier(10, pooled_linear, name='fc')(512))
+        ['avgpool', 'flatten', 'dropout', 'fc']
+    """
+    return partial(make, num_classes=num_classes, **options) if num_classes > 0 else None
+
+
+def pooled_linear(
+    in_channels: int, num_classes: int, name: str, drop_rate: float = 0.0
+) -> dict[str, nn.Module]:
     """Returns the usual classifier: the mean over the last map, then a linear layer.
 
     Args:
+        in_channels: Channels of the last map.
+        num_classes: Classes.
         name: What the linear layer is called.
-        num_classes: Classes; -1 for no classifier.
         drop_rate: Share of the means that are zeroed in training.
-
-    Returns:
-        What makes its modules for a number of channels, by name and in running order.
-
-    Example:
-        >>> list(pooled_linear('fc', 10)(512))
-        ['avgpool', 'flatten', 'dropout', 'fc']
     """
-    if num_classes < 0:
-        return None
-    return lambda in_channels: {
+    return {
         'avgpool': nn.AdaptiveAvgPool2d(1),
         'flatten': nn.Flatten(),
         'dropout': nn.Dropout(drop_rate),

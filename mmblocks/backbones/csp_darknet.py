@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.traits import EPS
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
@@ -35,8 +36,7 @@ class CSPDarknet(BaseBackbone):
     `Cross stage partial <https://arxiv.org/abs/1911.11929>`_ blocks behind convolutions of stride
     2, and a focus layer as stem. Arguments, defaults and state-dict keys are mmdet's, so that the
     backbones of its YOLOX checkpoints load as they are. The maps are those of ``stem``, of stride
-    2, and of ``stage1`` to ``stage4`` (``stage5`` with 'P6'), of strides 4 to 32 (64). Parts behind
-    the last output are not built.
+    2, and of ``stage1`` to ``stage4`` (``stage5`` with 'P6'), of strides 4 to 32 (64).
 
     With ``block='C2f'`` every C3 becomes a C2f with as many bottlenecks. The rest stays, so this
     is not quite YOLOv8's backbone, whose stem is a plain convolution, whose pooling stands at the
@@ -45,6 +45,8 @@ class CSPDarknet(BaseBackbone):
     Weights of YOLOX expect images as they are read: BGR, 0 to 255, not normalised. Images of odd
     height or width, which mmdet's net refuses, are completed with zeros.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'P5' for four stages, 'P6' for five.
         deepen_factor: Factor of each stage's number of bottlenecks, which is rounded and at
@@ -52,28 +54,14 @@ class CSPDarknet(BaseBackbone):
         widen_factor: Factor of all channel numbers, which are rounded down. YOLOX: 0.25 in nano,
             0.375 in tiny, 0.5 in s, 0.75 in m, 1.0 in l, 1.25 in x.
         out_indices: Which maps to give: 0 is the stem's, k that of stage k.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
         use_depthwise: Replace the 3x3 convolutions behind the stem by depthwise separable ones,
             as in YOLOX-nano.
         arch_ovewrite: Stages of another net instead of those of ``arch``: rows of input channels,
             output channels, number of bottlenecks, whether these have a shortcut, and whether
-            spatial pyramid pooling stands in front of them; all before the factors.
+            spatial pyramid pooling stands in front of them; all before the factors. Each row
+            begins with the output channels of the one before.
         spp_kernal_sizes: Windows of the spatial pyramid pooling in pixels, odd numbers.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers; None for none.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
         block: 'C3' or 'C2f'.
-        in_channels: Channels of the images.
-        with_cp: Recompute each convolution's, pooling's and C3's or C2f's activations in backward
-            to save memory.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range, or the rows of ``arch_ovewrite`` do not fit
-            together.
 
     Example:
         >>> import torch
@@ -82,6 +70,30 @@ class CSPDarknet(BaseBackbone):
         [(1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
     """
 
+    variants = (
+        *(
+            Variant(
+                f'CSPDarknet C3, YOLOX-{size}',
+                dict(deepen_factor=deep, widen_factor=wide),
+                ('mmdet',),
+            )
+            for size, deep, wide in (
+                ('tiny', 0.33, 0.375),
+                ('s', 0.33, 0.5),
+                ('m', 0.67, 0.75),
+                ('l', 1.0, 1.0),
+                ('x', 1.33, 1.25),
+            )
+        ),
+        *(
+            Variant(
+                f'CSPDarknet C2f 0.33/{wide}',
+                dict(deepen_factor=0.33, widen_factor=wide, block='C2f'),
+                (),
+            )
+            for wide in (0.25, 0.5)
+        ),
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     published = (Published('mmdet', 'yolox_*', r'yolox_(tiny|nano|[smlx])_8x', None, {EPS: 1e-3}),)
     blocks: ClassVar[dict[str, type[nn.Module]]] = {'C3': C3, 'C2f': C2f}

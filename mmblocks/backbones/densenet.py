@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,16 +9,19 @@ from mmcv.cnn import build_activation_layer
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmblocks.backbones.arch import resolve_arch
 from mmblocks.backbones.base import BaseBackbone, Group
 from mmblocks.backbones.classifier import (
     mmpretrain_classifier,
+    optional_classifier,
     outputs_with_classifier,
     pooled_linear,
 )
-from mmblocks.layers.conv import build_conv
+from mmblocks.backbones.conv_norm import conv_norm_act
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import check_arguments, is_count
+from mmblocks.utils.checks import COUNT, COUNTS, check_arguments, share_of
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
@@ -35,18 +37,17 @@ class DenseNet(BaseBackbone):
     """`Densely connected convolutional networks <https://arxiv.org/abs/1608.06993>`_.
 
     Arguments are mmpretrain's, state-dict keys torchvision's; the weights of torchvision (old
-    ones too), timm and mmpretrain load as they are, and those of a classifier that was not asked
-    for are dropped. Map i is the end of dense block i, stride 4, 8, 16 or 32; behind the last
-    block stand its norm and activation. mmpretrain gives what the transition behind a block makes
-    of it, at half the size, so only its last map is the same. The transitions pool whole 2x2
-    squares: of an odd size they give the smaller half. Blocks behind the last output are not
-    built.
+    ones too), timm and mmpretrain load as they are. Map i is the end of dense block i, stride 4, 8,
+    16 or 32; behind the last block stand its norm and activation. mmpretrain gives what the
+    transition behind a block makes of it, at half the size, so only its last map is the same. The
+    transitions pool whole 2x2 squares: of an odd size they give the smaller half.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         arch: '121', '161', '169' or '201', also as a number; or a dict of ``growth_rate``
             (channels that each layer adds), ``depths`` (layers of each dense block) and
             ``init_channels`` (of the stem).
-        in_channels: Channels of the images.
         bn_size: Channels between the convolutions of a layer, per channel that it adds.
         drop_rate: Share of each layer's values that are zeroed in training.
         compression_factor: Output channels of a transition per input channel, above 0, up to 1.
@@ -54,23 +55,10 @@ class DenseNet(BaseBackbone):
             compute them again, as in `Memory-efficient implementation of DenseNets
             <https://arxiv.org/abs/1707.06990>`_. ``with_cp`` alone holds a whole dense block
             while its gradient is computed; together they need the least memory.
-        norm_cfg: Norm layers; None for none. The default is that of all published weights.
-        act_cfg: Activation behind every norm.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: the last one, as in mmpretrain, or with a classifier none. A detector with a
-            pyramid asks for (0, 1, 2, 3) or (1, 2, 3).
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k dense blocks
-            with the transitions between them. mmpretrain's 0 freezes nothing.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each dense block in backward to save memory.
-        conv_cfg: Convolution layers; None for Conv2d.
-        num_classes: Classes of the classifier; -1 for feature maps only.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        out_indices: Which of the maps to give, 0 to 3. Default: the last one, as in mmpretrain,
+            or with a classifier none. A pyramid takes (0, 1, 2, 3) or (1, 2, 3).
+        frozen_stages: A transition is frozen with the dense block behind it. mmpretrain's 0
+            freezes nothing.
 
     Example:
         >>> import torch
@@ -79,6 +67,14 @@ class DenseNet(BaseBackbone):
         [(1, 256, 16, 16), (1, 512, 8, 8), (1, 1024, 4, 4), (1, 1024, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'DenseNet-{arch}',
+            dict(arch=arch, out_indices=(0, 1, 2, 3)),
+            ('torchvision', 'timm', 'mmpretrain'),
+        )
+        for arch in ('121', '161', '169', '201')
+    )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         '121': _Arch(32, (6, 12, 24, 16), 64),
         '161': _Arch(48, (6, 12, 36, 24), 96),
@@ -111,7 +107,9 @@ class DenseNet(BaseBackbone):
         super().__init__(
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
-        settings = self._settings(arch)
+        settings = resolve_arch(
+            arch, self.arch_settings, growth_rate=COUNT, depths=COUNTS, init_channels=COUNT
+        )
         self.arch = arch
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         block_options = dict(
@@ -122,30 +120,9 @@ class DenseNet(BaseBackbone):
             memory_efficient=memory_efficient,
         )
         groups = self._groups(in_channels, settings, compression_factor, block_options, layers)
-        classifier = pooled_linear('classifier', num_classes)
+        classifier = optional_classifier(num_classes, pooled_linear, name='classifier')
         self.add_groups(groups, len(settings.depths), classifier)
         register_key_mappings(self, _key_mappings(settings.depths, with_classifier=num_classes > 0))
-
-    def _settings(self, arch: str | int | Mapping[str, Any]) -> _Arch:
-        names = list(_Arch._fields)
-        if isinstance(arch, Mapping):
-            if set(arch) != set(names):
-                raise ValueError(f'arch={arch!r}: must have the keys {names}')
-            settings = _Arch(**arch)
-            depths = settings.depths if isinstance(settings.depths, Sequence) else ()
-            sizes = (settings.growth_rate, settings.init_channels, *depths)
-            if not depths or not all(map(is_count, sizes)):
-                raise ValueError(
-                    f'arch={arch!r}: all numbers must be ints of at least 1, and depths a list of '
-                    'them'
-                )
-            return settings
-        # On a command line, 121 is a number.
-        if str(arch) not in self.arch_settings:
-            raise ValueError(
-                f'arch={arch!r}: must be one of {list(self.arch_settings)}, or a dict of {names}'
-            )
-        return self.arch_settings[str(arch)]
 
     @staticmethod
     def _groups(
@@ -156,42 +133,24 @@ class DenseNet(BaseBackbone):
         layers: ConfigType,
     ) -> Iterator[Group]:
         channels = settings.init_channels
-        norm_cfg, act_cfg = layers['norm_cfg'], layers['act_cfg']
-        stem = {
-            'features.conv0': build_conv(
-                layers['conv_cfg'],
-                in_channels,
-                channels,
-                7,
-                stride=2,
-                padding=3,
-                bias=norm_cfg is None,
-            ),
-            'features.norm0': build_norm(norm_cfg, channels)[1],
-            'features.act0': build_activation_layer(act_cfg),
-            'features.pool0': nn.MaxPool2d(3, stride=2, padding=1),
-        }
+        names = ('features.conv0', 'features.norm0', 'features.act0')
+        stem = conv_norm_act(names, in_channels, channels, 7, 2, **layers)
+        stem['features.pool0'] = nn.MaxPool2d(3, stride=2, padding=1)
         yield Group(stem, channels, 4, is_output=False)
         for i, depth in enumerate(settings.depths, 1):
             modules: dict[str, nn.Module] = {}
             if i > 1:
-                compressed = math.floor(channels * compression_factor)
-                if not compressed:
-                    raise ValueError(
-                        f'compression_factor={compression_factor!r} leaves none of the {channels} '
-                        f'channels of dense block {i - 1}'
-                    )
-                modules[f'features.transition{i - 1}'] = DenseTransition(
-                    channels, compressed, **layers
-                )
+                compressed = share_of(channels, compression_factor, 'compression_factor')
+                transition = DenseTransition(channels, compressed, **layers)
+                modules[f'features.transition{i - 1}'] = transition
                 channels = compressed
             block = DenseBlock(depth, channels, **block_options)
             modules[f'features.denseblock{i}'] = block
             channels = block.out_channels
             if i == len(settings.depths):
                 # torchvision's name, however many blocks there are.
-                modules['features.norm5'] = build_norm(norm_cfg, channels)[1]
-                modules['features.act5'] = build_activation_layer(act_cfg)
+                modules['features.norm5'] = build_norm(layers['norm_cfg'], channels)[1]
+                modules['features.act5'] = build_activation_layer(layers['act_cfg'])
             yield Group(modules, channels, 2 ** (i + 1))
 
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
+from mmblocks.backbones.arch import resolve_arch
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.classifier import (
+    optional_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
+from mmblocks.backbones.drop_path import drop_path_rates
 from mmblocks.backbones.efficientnet_keys import (
     efficientnet_key_mappings,
     efficientnet_published,
 )
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import BlockNames
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.utils.checks import check_arguments, is_number
+from mmblocks.utils.checks import FACTOR, Accepted, check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -55,24 +63,11 @@ class _Arch(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A block in its place: of which stage and group, and the how-manyth there."""
-
-    stage: int
-    place: int
-    group: int
-    place_in_group: int
     settings: _Stage
+    group: int
+    stride: int
     drop_path_rate: float
-
-    @property
-    def names(self) -> BlockNames:
-        return BlockNames(
-            ours=f'layers.{self.group}.{self.place_in_group}',
-            timm=f'blocks.{self.stage}.{self.place}',
-            position=f'{self.stage + 1}.{self.place}',
-            expands=self.settings.expand_ratio != 1,
-            with_se=self.settings.with_se,
-        )
+    names: BlockNames
 
 
 @MODELS.register_module()
@@ -83,10 +78,8 @@ class EfficientNet(BaseBackbone):
     <https://arxiv.org/abs/2003.02838>`_. Arguments and state-dict keys are mmdet's and
     mmpretrain's. Their groups, which ``out_indices`` and ``frozen_stages`` count, are: 0 the stem
     (stride 2), 1 to 5 the blocks of strides 2, 4, 8, 16 and 32, 6 the 1x1 convolution behind them
-    (stride 32). Groups behind the last output are not built. Weights of torchvision, timm and
-    mmpretrain load as they are, and those of a classifier that was not asked for are dropped. How
-    a net pads and what its norms add to the variance is in no checkpoint; these give the same
-    maps:
+    (stride 32). Weights of torchvision, timm and mmpretrain load as they are. How a net pads and
+    what its norms add to the variance is in no checkpoint; these give the same maps:
 
     ============================================  =================  ======================
     weights                                       conv_cfg           norm_cfg
@@ -101,32 +94,20 @@ class EfficientNet(BaseBackbone):
     are no weights. mmdet strides in the wrong convolution of its edge residuals, so that its
     maps of 'es' and 'em' are not these.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'b0' to 'b8', 'l2', 'es', 'em' or 'el'; or a dict of ``family`` ('b' or 'e'),
             ``widen_factor`` and ``deepen_factor``, by which its b0 or es is scaled.
-        drop_path_rate: Share of the samples that skip the last block in training, at least 0 and
-            below 1; from the first block on, where it is 0, it grows in equal steps.
         out_indices: Which groups give an output, 0 to 6. Default: the last one, or with a
-            classifier none. A detector with a pyramid asks for (2, 3, 4, 5), strides 4 to 32, or
-            for (3, 4, 5).
+            classifier none. A pyramid takes (2, 3, 4, 5), strides 4 to 32, or (3, 4, 5).
         frozen_stages: -1 freezes nothing, k the groups 0 to k. mmdet's k are the first k groups,
             so its 0 freezes nothing.
         conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         act_cfg: Activation; None for none. ``dict(type='SiLU')`` is the same function as the
             default and needs less memory in training.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-        num_classes: Classes of the classifier; -1 for feature maps only.
         drop_rate: Share of the values in front of the classifier that are zeroed in training.
             Default: the paper's, from 0.2 of b0 to 0.5 of b7; of a dict 0.2.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -135,6 +116,19 @@ class EfficientNet(BaseBackbone):
         [(1, 24, 16, 16), (1, 40, 8, 8), (1, 112, 4, 4), (1, 320, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(f'EfficientNet-{arch}', dict(arch=arch, out_indices=(2, 3, 4, 5)), libraries)
+        for archs, libraries in (
+            (
+                ('b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'b7'),
+                ('mmdet', 'mmpretrain', 'torchvision', 'timm'),
+            ),
+            (('b8',), ('mmdet', 'mmpretrain', 'timm')),
+            (('es', 'em'), ('mmpretrain', 'timm')),
+            (('el',), ('timm',)),
+        )
+        for arch in archs
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 32
     last_channels: ClassVar[int] = 1280
@@ -193,7 +187,16 @@ class EfficientNet(BaseBackbone):
         replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:
         check_arguments(EfficientNet, locals())
-        settings = self._settings(arch)
+        families = list(self.families)
+        settings = resolve_arch(
+            arch,
+            self.arch_settings,
+            family=Accepted(
+                lambda name: name in list(self.families), f'one of {list(self.families)}'
+            ),
+            widen_factor=FACTOR,
+            deepen_factor=FACTOR,
+        )
         drop_rate = settings.drop_rate if drop_rate is None else drop_rate
         stages = self.families[settings.family]
         if init_cfg is None and any(stage.with_se for stage in stages):
@@ -207,7 +210,9 @@ class EfficientNet(BaseBackbone):
         blocks = list(_blocks(stages, settings.deepen_factor, drop_path_rate))
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, blocks, layers)
-        classifier = pooled_linear('classifier', num_classes, drop_rate)
+        classifier = optional_classifier(
+            num_classes, pooled_linear, name='classifier', drop_rate=drop_rate
+        )
         self.add_groups(groups, blocks[-1].group + 2, classifier)
         fused = [block.names for block in blocks if block.settings.block is EdgeResidual]
         inverted = [block.names for block in blocks if block.settings.block is InvertedResidual]
@@ -220,47 +225,25 @@ class EfficientNet(BaseBackbone):
         name = arch if isinstance(arch, str) else None
         self.published = efficientnet_published(name, settings.family)
 
-    @classmethod
-    def _settings(cls, arch: str | Mapping[str, Any]) -> _Arch:
-        scaling = [name for name in _Arch._fields if name not in _Arch._field_defaults]
-        if isinstance(arch, Mapping):
-            if set(arch) != set(scaling):
-                raise ValueError(f'arch={arch}: its keys must be {scaling}')
-            settings = _Arch(**arch)
-            if settings.family not in list(cls.families):
-                raise ValueError(f'arch={arch}: family must be one of {list(cls.families)}')
-            factors = (settings.widen_factor, settings.deepen_factor)
-            if not all(is_number(factor) and factor > 0 for factor in factors):
-                raise ValueError(f'arch={arch}: the factors must be above 0')
-            return settings
-        if arch not in list(cls.arch_settings):
-            raise ValueError(
-                f'arch={arch!r}: must be one of {list(cls.arch_settings)} or a dict of '
-                f'{", ".join(scaling)}'
-            )
-        return cls.arch_settings[arch]
-
     def _widened(self, channels: int) -> int:
         return make_divisible(channels * self.widen_factor, 8)
 
     def _groups(
         self, in_channels: int, blocks: list[_Block], layers: ConfigType
     ) -> Iterator[Group]:
-        channels = self._widened(self.stem_channels)
-        stride = 2
+        channels, stride = self._widened(self.stem_channels), 2
         stem = ConvModule(in_channels, channels, 3, stride=stride, padding=1, **layers)
         yield Group({'layers.0': stem}, channels, stride)
-        group = Sequential()
-        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-            group.append(self._block(block, channels, layers))
-            channels = self._widened(block.settings.channels)
-            stride *= _stride(block)
-            if following is None or following.group > block.group:
-                yield Group({f'layers.{block.group}': group}, channels, stride)
-                group = Sequential()
+        for i, blocks_of_group in groupby(blocks, key=lambda block: block.group):
+            modules = Sequential()
+            for block in blocks_of_group:
+                modules.append(self._block(block, channels, layers))
+                channels = self._widened(block.settings.channels)
+                stride *= block.stride
+            yield Group({f'layers.{i}': modules}, channels, stride)
         last_channels = self._widened(self.last_channels)
         last = ConvModule(channels, last_channels, 1, **layers)
-        yield Group({f'layers.{block.group + 1}': last}, last_channels, stride)
+        yield Group({f'layers.{i + 1}': last}, last_channels, stride)
 
     def _block(
         self, block: _Block, in_channels: int, layers: ConfigType
@@ -281,28 +264,29 @@ class EfficientNet(BaseBackbone):
             channels,
             (channels if settings.is_entry else in_channels) * settings.expand_ratio,
             settings.kernel_size,
-            _stride(block),
+            block.stride,
             **options,
         )
-
-
-def _stride(block: _Block) -> int:
-    return block.settings.stride if block.place == 0 else 1
 
 
 def _blocks(
     stages: Sequence[_Stage], deepen_factor: float, drop_path_rate: float
 ) -> Iterator[_Block]:
-    """Returns every block in order; stages that keep the size stand in the group before them."""
     depths = [math.ceil(stage.depth * deepen_factor) for stage in stages]
-    last = sum(depths) - 1
-    group = position = place_in_group = 0
+    rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
+    group = index_in_group = 0
     for i, (stage, depth) in enumerate(zip(stages, depths, strict=True)):
+        # A stage that keeps the size stands in the group of the one before it.
         if i == 0 or stage.stride > 1:
-            group += 1
-            place_in_group = 0
-        for place in range(depth):
-            rate = drop_path_rate * position / last
-            yield _Block(i, place, group, place_in_group, stage, rate)
-            position += 1
-            place_in_group += 1
+            group, index_in_group = group + 1, 0
+        for j in range(depth):
+            names = BlockNames(
+                ours=f'layers.{group}.{index_in_group}',
+                timm=f'blocks.{i}.{j}',
+                position=f'{i + 1}.{j}',
+                expands=stage.expand_ratio != 1,
+                with_se=stage.with_se,
+            )
+            stride = stage.stride if j == 0 else 1
+            yield _Block(stage, group, stride, next(rates), names)
+            index_in_group += 1

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.classifier import (
+    optional_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
 from mmblocks.backbones.traits import EPS
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inception import Inception, InceptionAux
 from mmblocks.utils.checks import check_arguments
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
@@ -24,23 +29,13 @@ class _Block(NamedTuple):
 
     Attributes:
         name: The end of its name.
-        ch1x1: Output channels of the branch with one convolution.
-        ch3x3red: Channels between the convolutions of the first longer branch.
-        ch3x3: Output channels of the first longer branch.
-        ch5x5red: Channels between the convolutions of the second longer branch.
-        ch5x5: Output channels of the second longer branch.
-        pool_proj: Output channels of the branch that pools.
+        widths: Channels of its convolutions, in the order of Inception's arguments.
         pool_size: Kernel of the pooling of stride 2 in front of it, in pixels; 0 for none.
         auxiliary: Name of the auxiliary classifier on it; empty for none.
     """
 
     name: str
-    ch1x1: int
-    ch3x3red: int
-    ch3x3: int
-    ch5x5red: int
-    ch5x5: int
-    pool_proj: int
+    widths: tuple[int, int, int, int, int, int]
     pool_size: int = 0
     auxiliary: str = ''
 
@@ -54,8 +49,7 @@ class GoogLeNet(BaseBackbone):
     ``conv3``, ``inception3b``, ``inception4e`` and ``inception5b``. The pooling takes no pixel
     beyond the border, so of an odd size it gives the smaller half.
 
-    The default ``norm_cfg`` is that of torchvision's weights, which load as they are: keys of
-    parts that were not asked for (``fc``, ``aux1``, ``aux2``) are dropped. These weights expect
+    The default ``norm_cfg`` is that of torchvision's weights, which load as they are. They expect
     RGB images with 0.5 as mean and standard deviation (torchvision converts to that inside its
     net, ``transform_input``), so ``data_preprocessor`` needs ``mean=[127.5, 127.5, 127.5],
     std=[127.5, 127.5, 127.5], bgr_to_rgb=True``. Their auxiliary classifiers are not trained.
@@ -67,27 +61,16 @@ class GoogLeNet(BaseBackbone):
     too; but the auxiliary classifiers get no gradient then, which DistributedDataParallel
     refuses: use ``aux_logits=False``.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
-        num_classes: Classes of the classifier; -1 for feature maps only.
         aux_logits: Whether a net with a classifier has the auxiliary ones.
         out_indices: Which of the five maps to give, 0 to 4. Default: (1, 2, 3, 4), so strides 4
             to 32; with a classifier none.
-        frozen_stages: -1 freezes nothing, 0 ``conv1``, 1 also up to ``conv3``, 2 to 10 also the
-            first one to nine of the Inception blocks.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation behind every convolution; None for none.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        aux_drop_rate: The same for the auxiliary classifiers.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        frozen_stages: 0 freezes ``conv1``, 1 also up to ``conv3``, 2 to 10 also the first one to
+            nine of the Inception blocks.
+        aux_drop_rate: ``drop_rate`` of the auxiliary classifiers.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -103,20 +86,21 @@ class GoogLeNet(BaseBackbone):
         1
     """
 
+    variants = (Variant('GoogLeNet', {}, ('torchvision',)),)
     published = (
         Published('torchvision', 'googlenet', 'googlenet(_1378be20|$)', None, {EPS: 1e-3}),
     )
     # The paper's table 1.
     blocks: ClassVar[tuple[_Block, ...]] = (
-        _Block('3a', 64, 96, 128, 16, 32, 32, pool_size=3),
-        _Block('3b', 128, 128, 192, 32, 96, 64),
-        _Block('4a', 192, 96, 208, 16, 48, 64, pool_size=3, auxiliary='aux1'),
-        _Block('4b', 160, 112, 224, 24, 64, 64),
-        _Block('4c', 128, 128, 256, 24, 64, 64),
-        _Block('4d', 112, 144, 288, 32, 64, 64, auxiliary='aux2'),
-        _Block('4e', 256, 160, 320, 32, 128, 128),
-        _Block('5a', 256, 160, 320, 32, 128, 128, pool_size=2),
-        _Block('5b', 384, 192, 384, 48, 128, 128),
+        _Block('3a', (64, 96, 128, 16, 32, 32), pool_size=3),
+        _Block('3b', (128, 128, 192, 32, 96, 64)),
+        _Block('4a', (192, 96, 208, 16, 48, 64), pool_size=3, auxiliary='aux1'),
+        _Block('4b', (160, 112, 224, 24, 64, 64)),
+        _Block('4c', (128, 128, 256, 24, 64, 64)),
+        _Block('4d', (112, 144, 288, 32, 64, 64), auxiliary='aux2'),
+        _Block('4e', (256, 160, 320, 32, 128, 128)),
+        _Block('5a', (256, 160, 320, 32, 128, 128), pool_size=2),
+        _Block('5b', (384, 192, 384, 48, 128, 128)),
     )
 
     def __init__(
@@ -124,27 +108,21 @@ class GoogLeNet(BaseBackbone):
         num_classes: int = -1,
         aux_logits: bool = True,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
-        norm_eval: bool = False,
-        with_cp: bool = False,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN', eps=0.001),
         act_cfg: ConfigType | None = dict(type='ReLU'),
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.2,
         aux_drop_rate: float = 0.7,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(GoogLeNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3, 4))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, layers)
-        self.add_groups(groups, 5, pooled_linear('fc', num_classes, drop_rate))
+        classifier = optional_classifier(num_classes, pooled_linear, name='fc', drop_rate=drop_rate)
+        self.add_groups(groups, 5, classifier)
         # Names of the auxiliary classifiers by the position of their group in the chain.
         self._auxiliary: dict[int, str] = {}
         if num_classes < 0:
@@ -177,8 +155,7 @@ class GoogLeNet(BaseBackbone):
             if block.pool_size:
                 stride, num_pools = stride * 2, num_pools + 1
                 modules[f'maxpool{num_pools}'] = _pool(block.pool_size)
-            widths = block[1:7]
-            inception = Inception(channels, *widths, **layers)
+            inception = Inception(channels, *block.widths, **layers)
             modules[f'inception{block.name}'] = inception
             channels = inception.out_channels
             yield Group(modules, channels, stride, is_output)

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmblocks.backbones.arch import resolve_arch
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.drop_path import drop_path_rates
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import check_arguments, is_count, is_number
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.checks import (
+    COUNTS,
+    FACTOR,
+    ODD,
+    Accepted,
+    check_arguments,
+    is_list_of,
+    is_number,
+    shown,
+)
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
+
+_SIZES = Accepted(COUNTS.fits, 'ints of at least 1, one entry per stage')
+_RATIOS = Accepted(
+    lambda values: is_list_of(lambda ratio: is_number(ratio) and ratio >= 1, values),
+    'numbers of at least 1, one entry per stage',
+)
 
 
 class _Arch(NamedTuple):
@@ -34,42 +52,26 @@ class _Arch(NamedTuple):
 class InceptionNeXt(BaseBackbone):
     """`InceptionNeXt <https://arxiv.org/abs/2303.16900>`_: ConvNeXt with Inception's branches.
 
-    Keys are timm's, whose weights load as they are; those of a classifier that was not asked for
-    are dropped. Map i is the end of stage i, stride 4, 8, 16 or 32. Stem and downsampling do not
-    pad: of a size that the stride does not divide, the rest at the right and the bottom is left
-    out. Stages behind the last output are not built.
+    Keys are timm's, whose weights load as they are. Map i is the end of stage i, stride 4, 8, 16 or
+    32. Stem and downsampling do not pad: of a size that the stride does not divide, the rest at the
+    right and the bottom is left out.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         arch: 'atto', 'tiny', 'small' or 'base'; or a dict of ``depths`` (blocks) and ``widths``
             (channels) of the stages, and, where they differ from tiny's, ``mlp_ratios`` of the
             stages (channels within the MLPs per channel), ``band_kernel_size`` (pixels) and
             ``branch_ratio`` (share of the channels per kernel) of InceptionDWConv2d.
-        drop_path_rate: Share of the samples that skip the last block in training, from 0 up to
-            but not 1; it rises linearly over the blocks from 0 for the first.
         layer_scale_init_value: Start of the learnt factors of what each block adds; 0 for no such
             factors.
         num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for feature
             maps only.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: all, or with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none. The default is that of all published weights.
+        out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
         act_cfg: Activation within the MLPs of the blocks.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: timm's normal distribution of
-            standard deviation 0.02 for convolutions and linear layers.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         drop_rate: Share of the values in front of the last layer of the classifier that are
             zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -78,6 +80,10 @@ class InceptionNeXt(BaseBackbone):
         [(1, 40, 16, 16), (1, 80, 8, 8), (1, 160, 4, 4), (1, 320, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(f'InceptionNeXt {arch}', dict(arch=arch), ('timm',))
+        for arch in ('atto', 'tiny', 'small', 'base')
+    )
     default_init_cfg: ClassVar[list[ConfigType]] = [
         dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm', 'LayerNorm']),
@@ -97,112 +103,81 @@ class InceptionNeXt(BaseBackbone):
         layer_scale_init_value: float = 1e-6,
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='GELU'),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(InceptionNeXt, locals())
-        settings = self._settings(arch)
+        settings = resolve_arch(
+            arch,
+            self.arch_settings,
+            depths=_SIZES,
+            widths=_SIZES,
+            mlp_ratios=_RATIOS,
+            band_kernel_size=ODD,
+            branch_ratio=FACTOR,
+        )
+        if len({len(values) for values in settings[:3]}) > 1:
+            raise ValueError(
+                f'arch={shown(arch)}: depths, widths and mlp_ratios (default '
+                f'{_Arch._field_defaults["mlp_ratios"]}) must have one entry per stage'
+            )
         maps = range(len(settings.depths))
         out_indices = outputs_with_classifier(num_classes, out_indices, maps)
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.arch = arch
         # Each stage: its downsampling, which the first does not have, and its blocks.
         strides = [stride for i in maps for stride in (2 if i else 1, 1)]
-        groups = self._groups(
-            in_channels,
-            settings,
-            limit_strides(strides, output_stride, self.stem_stride),
-            drop_path_rate,
-            dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg),
-            dict(act_cfg=act_cfg, layer_scale_init_value=layer_scale_init_value),
+        places = limit_strides(strides, output_stride, self.stem_stride)
+        rates = drop_path_rates(drop_path_rate, sum(settings.depths))
+        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        block_options = dict(
+            layers,
+            act_cfg=act_cfg,
+            band_kernel_size=settings.band_kernel_size,
+            branch_ratio=settings.branch_ratio,
+            layer_scale_init_value=layer_scale_init_value,
         )
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(settings.depths), classifier if num_classes > 0 else None)
+        groups = self._groups(in_channels, settings, places, rates, layers, block_options)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(settings.depths), classifier)
         dropped = () if num_classes > 0 else (drop_parts('timm', 'head'),)
         register_key_mappings(self, (_features_only(len(settings.depths)), *dropped))
-
-    def _settings(self, arch: str | Mapping[str, Any]) -> _Arch:
-        if not isinstance(arch, Mapping):
-            if not isinstance(arch, str) or arch not in self.arch_settings:
-                raise ValueError(
-                    f'arch={arch!r}: must be one of {list(self.arch_settings)}, or a dict of '
-                    f'{list(_Arch._fields)}'
-                )
-            return self.arch_settings[arch]
-        needed = {'depths', 'widths'}
-        if not needed <= set(arch) <= set(_Arch._fields):
-            raise ValueError(
-                f'arch={arch!r}: must have the keys {sorted(needed)} and may have '
-                f'{list(_Arch._field_defaults)}'
-            )
-        settings = _Arch(**arch)
-        per_stage = (settings.depths, settings.widths, settings.mlp_ratios)
-        are_lists = all(isinstance(values, Sequence) for values in per_stage)
-        if not are_lists or not settings.depths or len(set(map(len, per_stage))) > 1:
-            raise ValueError(
-                f'arch={arch!r}: depths, widths and mlp_ratios (default '
-                f'{_Arch._field_defaults["mlp_ratios"]}) must have one entry per stage'
-            )
-        sizes = (*settings.depths, *settings.widths)
-        if not all(map(is_count, sizes)):
-            raise ValueError(f'arch={arch!r}: depths and widths must be ints of at least 1')
-        if not all(is_number(ratio) and ratio >= 1 for ratio in settings.mlp_ratios):
-            raise ValueError(f'arch={arch!r}: mlp_ratios must be at least 1')
-        return settings
 
     def _groups(
         self,
         in_channels: int,
         settings: _Arch,
-        strides: Sequence[BlockStride],
-        drop_path_rate: float,
+        places: Sequence[BlockStride],
+        rates: Sequence[float],
         layers: ConfigType,
         block_options: ConfigType,
     ) -> Iterator[Group]:
-        conv_cfg, norm_cfg = layers['conv_cfg'], layers['norm_cfg']
-        channels = settings.widths[0]
+        channels, size = settings.widths[0], self.stem_stride
         stem = Sequential(
-            build_conv(conv_cfg, in_channels, channels, self.stem_stride, stride=self.stem_stride),
-            build_norm(norm_cfg, channels)[1],
+            build_conv(layers['conv_cfg'], in_channels, channels, size, stride=size),
+            build_norm(layers['norm_cfg'], channels)[1],
         )
-        yield Group({'stem': stem}, channels, self.stem_stride, is_output=False)
-        # Blocks that are not built count as well: the rates do not depend on the outputs.
-        num_before, last = 0, max(sum(settings.depths) - 1, 1)
+        yield Group({'stem': stem}, channels, size, is_output=False)
+        remaining = iter(rates)
         stages = zip(settings.depths, settings.widths, settings.mlp_ratios, strict=True)
         for i, (depth, width, mlp_ratio) in enumerate(stages):
-            down, inner = strides[2 * i : 2 * i + 2]
+            down, inner = places[2 * i : 2 * i + 2]
             modules: dict[str, nn.Module] = {}
             if i:
                 modules[f'stages.{i}.downsample'] = _downsample(channels, width, down, **layers)
+            options = dict(block_options, mlp_ratio=mlp_ratio, dilation=inner.dilation)
             modules[f'stages.{i}.blocks'] = Sequential(
                 *(
-                    MetaNeXtBlock(
-                        width,
-                        mlp_ratio,
-                        settings.band_kernel_size,
-                        settings.branch_ratio,
-                        inner.dilation,
-                        drop_path_rate=drop_path_rate * (num_before + j) / last,
-                        **block_options,
-                        **layers,
-                    )
-                    for j in range(depth)
+                    MetaNeXtBlock(width, drop_path_rate=rate, **options)
+                    for rate in islice(remaining, depth)
                 )
             )
             channels = width
-            num_before += depth
             yield Group(modules, channels, inner.total)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -19,6 +18,7 @@ from mmblocks.backbones.plain import (
     Pool,
     plain_groups,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
@@ -28,28 +28,19 @@ from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 class LeNet5(BaseBackbone):
     """`LeNet-5 <https://ieeexplore.ieee.org/document/726791>`_, a reader of handwritten digits.
 
-    Keys and layers are mmpretrain's, whose weights load as they are; a net without classifier
-    leaves those of the classifier out. Three groups, with 6, 16 and 120 channels at strides 2, 4
-    and 4. No layer pads, so maps fall a few pixels short of the image's size over the stride.
+    Keys and layers are mmpretrain's, whose weights load as they are. Three groups, with 6, 16 and
+    120 channels at strides 2, 4 and 4. No layer pads, so maps fall a few pixels short of the
+    image's size over the stride.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        in_channels: Channels of the images.
         num_classes: Classes of the classifier, which takes images of 32 x 32 pixels; -1 for none.
         out_indices: Which of the three maps to give, 0 to 2. Default: the last one; with a
-            classifier none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm behind every convolution; None for none, as published.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Xavier, as the tanh needs.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
+            classifier none.
 
     Raises:
-        ValueError: An argument is out of its range; or, when running, the classifier got images
-            of another size.
+        ValueError: When running: the classifier got images of another size.
 
     Example:
         >>> import torch
@@ -59,6 +50,7 @@ class LeNet5(BaseBackbone):
         [(2, 6, 30, 30), (2, 16, 13, 13), (2, 120, 9, 9)]
     """
 
+    variants = (Variant('LeNet-5', {}, ('mmpretrain',), image_size=32),)
     default_init_cfg = [
         dict(type='Xavier', layer=['Conv2d', 'Linear']),
         dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
@@ -90,8 +82,8 @@ class LeNet5(BaseBackbone):
             out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
         )
         groups = plain_groups(self.stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes)
-        self.add_groups(groups, len(self.stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier)
+        self.add_groups(groups, len(self.stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [drop_parts('mmpretrain', 'classifier')])
 

@@ -10,10 +10,10 @@ from mmengine.model import Sequential
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG, resolve_init_cfg
 from mmblocks.backbones.mobilenet_keys import BlockNames, mobilenet_v2_key_mappings
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
-from mmblocks.backbones.pretrained import resolve_init_cfg
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments
@@ -35,33 +35,19 @@ class MobileNetV2(BaseBackbone):
 
     Arguments, defaults and state-dict keys are mmdet's: eight groups follow the stem, ``layer1``
     to ``layer7`` and the 1x1 convolution ``conv2``. Weights of torchvision, timm and mmpretrain
-    load as they are. Parts behind the last output are not built.
+    load as they are.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         widen_factor: Factor of the channel numbers, which are rounded to multiples of 8;
             ``conv2`` keeps its 1280 below 1.0.
         out_indices: Which of the groups 0 to 7 give an output. The default is the last one of
             each stride: 4, 8, 16 and 32; mmpretrain's is (7,).
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers; None for none.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         deepen_factor: Factor of each stage's number of blocks, rounded up.
         fix_stem_head: Leave the widths of stem and ``conv2`` and the depths of the first and
             last stage as they are at factors of 1. With it, factors of 1.1 and 1.2 (wide, deep)
             make timm's ``mobilenetv2_110d``; 1.2 and 1.4 its ``mobilenetv2_120d``.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -70,6 +56,14 @@ class MobileNetV2(BaseBackbone):
         [(1, 16, 16, 16), (1, 16, 8, 8), (1, 48, 4, 4), (1, 160, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'MobileNetV2 {factor}',
+            dict(widen_factor=factor),
+            ('mmdet', 'torchvision', 'mmpretrain', 'timm'),
+        )
+        for factor in (0.5, 1.0, 1.4)
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 32
     head_channels: ClassVar[int] = 1280

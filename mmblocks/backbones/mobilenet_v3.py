@@ -9,13 +9,14 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import (
     MOBILENET_V3_PUBLISHED,
     BlockNames,
     mobilenet_v3_key_mappings,
 )
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.inverted_residual import InvertedResidual
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -38,10 +39,7 @@ Stages = tuple[tuple[_Block, ...], ...]
 # The papers' tables 1 and 2, cut where the number of channels changes.
 _LARGE: Stages = (
     (_Block(3, 1, 16, False, 'ReLU', 1),),
-    (
-        _Block(3, 4, 24, False, 'ReLU', 2),
-        _Block(3, 3, 24, False, 'ReLU', 1),
-    ),
+    (_Block(3, 4, 24, False, 'ReLU', 2), _Block(3, 3, 24, False, 'ReLU', 1)),
     (
         _Block(5, 3, 40, True, 'ReLU', 2),
         _Block(5, 3, 40, True, 'ReLU', 1),
@@ -53,10 +51,7 @@ _LARGE: Stages = (
         _Block(3, 2.3, 80, False, 'HSwish', 1),
         _Block(3, 2.3, 80, False, 'HSwish', 1),
     ),
-    (
-        _Block(3, 6, 112, True, 'HSwish', 1),
-        _Block(3, 6, 112, True, 'HSwish', 1),
-    ),
+    (_Block(3, 6, 112, True, 'HSwish', 1), _Block(3, 6, 112, True, 'HSwish', 1)),
     (
         _Block(5, 6, 160, True, 'HSwish', 2),
         _Block(5, 6, 160, True, 'HSwish', 1),
@@ -65,19 +60,13 @@ _LARGE: Stages = (
 )
 _SMALL: Stages = (
     (_Block(3, 1, 16, True, 'ReLU', 2),),
-    (
-        _Block(3, 4.5, 24, False, 'ReLU', 2),
-        _Block(3, 3.67, 24, False, 'ReLU', 1),
-    ),
+    (_Block(3, 4.5, 24, False, 'ReLU', 2), _Block(3, 3.67, 24, False, 'ReLU', 1)),
     (
         _Block(5, 4, 40, True, 'HSwish', 2),
         _Block(5, 6, 40, True, 'HSwish', 1),
         _Block(5, 6, 40, True, 'HSwish', 1),
     ),
-    (
-        _Block(5, 3, 48, True, 'HSwish', 1),
-        _Block(5, 3, 48, True, 'HSwish', 1),
-    ),
+    (_Block(5, 3, 48, True, 'HSwish', 1), _Block(5, 3, 48, True, 'HSwish', 1)),
     (
         _Block(5, 6, 96, True, 'HSwish', 2),
         _Block(5, 6, 96, True, 'HSwish', 1),
@@ -100,30 +89,18 @@ class MobileNetV3(BaseBackbone):
     load as they are. The default ``norm_cfg`` is that of torchvision's weights and of
     mmpretrain's large and small ones; all others, timm's too, need ``dict(type='BN')`` for the
     same maps, and timm's ``tf_mobilenetv3_*`` ``conv_cfg=dict(type='mmblocks.Conv2dSamePadding')``.
-    Parts behind the last output are not built.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         arch: 'small', 'small_075', 'small_050', 'large' or 'large_075'.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
         out_indices: Which of the groups give an output, the stem counted as 0: 0 to 12, or 0 to
             16 of a large net. Default: the last one of the strides 4, 8, 16 and 32, so
             (1, 3, 8, 12) or (3, 6, 12, 16); the last is the 1x1 convolution, as in MobileNetV2.
             mmpretrain's default is the last alone.
         frozen_stages: -1 freezes nothing, k ``layer0`` to ``layerk``.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
         act_cfg: Activation of every convolution outside the squeeze-and-excitations; default:
             the paper's, ReLU or HSwish by block.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -132,6 +109,16 @@ class MobileNetV3(BaseBackbone):
         [(1, 8, 16, 16), (1, 16, 8, 8), (1, 24, 4, 4), (1, 288, 2, 2)]
     """
 
+    variants = (
+        *(
+            Variant(f'MobileNetV3 {arch}', dict(arch=arch), ('mmpretrain', 'timm'))
+            for arch in ('small_050', 'small_075')
+        ),
+        *(
+            Variant(f'MobileNetV3 {arch}', dict(arch=arch), ('mmpretrain', 'torchvision', 'timm'))
+            for arch in ('small', 'large')
+        ),
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
 from mmblocks.backbones.plain import (
-    PLAIN_INIT_CFG,
     Conv,
     Dropout,
     Layer,
@@ -20,8 +19,9 @@ from mmblocks.backbones.plain import (
     Pool,
     plain_groups,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 _MAX = Pool(3, ceil_mode=True)
@@ -44,28 +44,19 @@ class NIN(BaseBackbone):
     mlpconv layer ends before it, its weights are left out while loading, and nothing is dropped
     out in training.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         arch: 'imagenet' or 'cifar'.
-        num_classes: Classes of the classifier; -1 for none.
         out_indices: Which of the maps to give, 0 to 3, or 0 to 2 of the CIFAR net. Default: all;
-            with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
+            with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
             published. With a norm the numbers in the keys are others, so published weights do
             not fit.
         act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming.
-        in_channels: Channels of the images.
         drop_rate: Share of the values in front of the last mlpconv layers that a net with
             classifier zeroes in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -75,6 +66,10 @@ class NIN(BaseBackbone):
         [(2, 10)]
     """
 
+    variants = (
+        Variant('NIN ImageNet', {}, ()),
+        Variant('NIN CIFAR', dict(arch='cifar'), (), image_size=32),
+    )
     default_init_cfg = PLAIN_INIT_CFG
     arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
         'imagenet': (
@@ -95,31 +90,24 @@ class NIN(BaseBackbone):
         arch: str = 'imagenet',
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = None,
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(NIN, locals())
         stages = self.arch_settings[arch]
         out_indices = outputs_with_classifier(num_classes, out_indices, range(len(stages)))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.arch = arch
         cfgs = LayerCfgs(conv_cfg, norm_cfg, act_cfg, drop_rate if num_classes > 0 else 0.0)
         groups = list(plain_groups(stages, in_channels, cfgs))
         number = sum(len(group.modules) for group in groups)
-        classifier = partial(_classifier, num_classes=num_classes, number=number)
-        self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, number=number)
+        self.add_groups(groups, len(stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [drop_parts('Caffe', f'features.{number}')])
 

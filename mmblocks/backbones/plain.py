@@ -14,12 +14,6 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.types import ConfigType
 
-# Weights by what comes in: without norms nothing else keeps the signal's size.
-PLAIN_INIT_CFG: list[ConfigType] = [
-    dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in'),
-    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-]
-
 
 class LayerCfgs(NamedTuple):
     """What the layers of a net are made of.

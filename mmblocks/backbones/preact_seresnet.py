@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
@@ -13,13 +12,14 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.preact_residual import PreActBasicBlock, PreActBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
@@ -41,37 +41,21 @@ class PreActSEResNet(BaseBackbone):
     `Identity Mappings in Deep Residual Networks <https://arxiv.org/abs/1603.05027>`_ (ResNet v2)
     with the blocks of `SENet <https://arxiv.org/abs/1709.01507>`_. State-dict keys are those of
     timm's ``resnetv2_18``, ``_34``, ``_50``, ``_101`` and ``_152``, plus ``se.fc1`` and
-    ``se.fc2`` in each block; with ``se_ratio=None`` the weights of timm load as they are, and
-    those of a classifier that was not asked for are dropped. Map i is the end of stage i, stride
-    4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum, but behind the last stage
-    stand its norm and activation. Stages behind the last output are not built.
+    ``se.fc2`` in each block; with ``se_ratio=None`` the weights of timm load as they are. Map i is
+    the end of stage i, stride 4, 8, 16 or 32 (1, 2, 4 or 8 with ``stem='cifar'``): the plain sum,
+    but behind the last stage stand its norm and activation.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: Channels of the images.
         base_channels: Channels of the stem and of the first stage's inner convolutions.
         stem: 'imagenet': a 7x7 convolution and a max pool, both of stride 2; 'cifar': one 3x3
             convolution of stride 1, for images of about 32 pixels.
         se_ratio: Channels per hidden channel of each squeeze-and-excitation; None for a plain
             pre-activation ResNet.
-        num_classes: Classes of the classifier; -1 for feature maps only.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: all, or with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none. The default is that of timm's weights.
-        act_cfg: Activation behind every norm.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -82,6 +66,13 @@ class PreActSEResNet(BaseBackbone):
         (1, 2, 4, 8)
     """
 
+    variants = (
+        *(Variant(f'PreActSEResNet-{d}', dict(depth=d), ()) for d in (18, 34, 50)),
+        *(
+            Variant(f'PreActResNet-{d}', dict(depth=d, se_ratio=None), ('timm',))
+            for d in (18, 34, 50)
+        ),
+    )
     arch_settings: ClassVar[dict[int, _Arch]] = {
         18: _Arch(PreActBasicBlock, (2, 2, 2, 2)),
         34: _Arch(PreActBasicBlock, (3, 4, 6, 3)),
@@ -103,70 +94,40 @@ class PreActSEResNet(BaseBackbone):
         se_ratio: int | None = 16,
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         output_stride: int = 32,
         drop_rate: float = 0.0,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_choice('depth', depth, self.arch_settings)
         check_choice('stem', stem, self.stem_settings)
         check_arguments(PreActSEResNet, locals())
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.depth = depth
-        stem_layers = self.stem_settings[stem]
-        stem_stride = stem_layers.conv_stride * (2 if stem_layers.max_pool else 1)
-        # Each stage: its first block, and those behind it.
-        strides = limit_strides([1, 1, 2, 1, 2, 1, 2, 1], output_stride, stem_stride)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        groups = self._groups(
-            in_channels, depth, base_channels, stem_layers, strides, se_ratio, layers
-        )
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, 4, classifier if num_classes > 0 else None)
+        stem_group = _stem(self.stem_settings[stem], in_channels, base_channels, layers)
+        # Each stage: its first block, and those behind it.
+        places = limit_strides([1, 1, 2, 1, 2, 1, 2, 1], output_stride, stem_group.stride)
+        groups = self._groups(stem_group, depth, places, dict(layers, se_ratio=se_ratio))
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, 4, classifier)
         num_stages = len(self.arch_settings[depth].stage_blocks)
         register_key_mappings(self, _key_mappings(num_stages, with_classifier=num_classes > 0))
 
     def _groups(
-        self,
-        in_channels: int,
-        depth: int,
-        base_channels: int,
-        stem: _Stem,
-        strides: Sequence[BlockStride],
-        se_ratio: int | None,
-        layers: ConfigType,
+        self, stem: Group, depth: int, places: Sequence[BlockStride], block_args: ConfigType
     ) -> Iterator[Group]:
+        yield stem
         block, stage_blocks = self.arch_settings[depth]
-        channels = base_channels
-        modules: dict[str, nn.Module] = {
-            'stem.conv': build_conv(
-                layers['conv_cfg'],
-                in_channels,
-                channels,
-                stem.kernel_size,
-                stride=stem.conv_stride,
-                padding=stem.kernel_size // 2,
-                bias=layers['norm_cfg'] is None,
-            )
-        }
-        if stem.max_pool:
-            modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
-        yield Group(modules, channels, strides[0].total, is_output=False)
+        channels = stem.channels
         for i, num_blocks in enumerate(stage_blocks):
-            first, rest = strides[2 * i : 2 * i + 2]
-            planes = base_channels * 2**i
+            first, rest = places[2 * i : 2 * i + 2]
+            planes = stem.channels * 2**i
             out_channels = planes * block.expansion
-            options = dict(layers, dilation=rest.dilation, se_ratio=se_ratio)
+            options = dict(block_args, dilation=rest.dilation)
             blocks = [
                 block(
                     channels,
@@ -179,11 +140,28 @@ class PreActSEResNet(BaseBackbone):
             ]
             channels = out_channels
             blocks += [block(channels, planes, **options) for _ in range(num_blocks - 1)]
-            modules = {f'stages.{i}.blocks': Sequential(*blocks)}
+            modules: dict[str, nn.Module] = {f'stages.{i}.blocks': Sequential(*blocks)}
             if i == len(stage_blocks) - 1:
-                modules['norm'] = build_norm(layers['norm_cfg'], channels)[1]
-                modules['act'] = build_activation_layer(layers['act_cfg'])
+                modules['norm'] = build_norm(block_args['norm_cfg'], channels)[1]
+                modules['act'] = build_activation_layer(block_args['act_cfg'])
             yield Group(modules, channels, rest.total)
+
+
+def _stem(stem: _Stem, in_channels: int, channels: int, layers: ConfigType) -> Group:
+    modules: dict[str, nn.Module] = {
+        'stem.conv': build_conv(
+            layers['conv_cfg'],
+            in_channels,
+            channels,
+            stem.kernel_size,
+            stride=stem.conv_stride,
+            padding=stem.kernel_size // 2,
+            bias=layers['norm_cfg'] is None,
+        )
+    }
+    if stem.max_pool:
+        modules['stem.pool'] = nn.MaxPool2d(3, stride=2, padding=1)
+    return Group(modules, channels, stem.conv_stride * (1 + stem.max_pool), is_output=False)
 
 
 def _classifier(in_channels: int, num_classes: int, drop_rate: float) -> dict[str, nn.Module]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.model import Sequential
@@ -11,8 +12,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.pretrained import resolve_init_cfg
+from mmblocks.backbones.conv_norm import conv_norm
+from mmblocks.backbones.drop_path import drop_path_rates
+from mmblocks.backbones.init_cfg import resolve_init_cfg
 from mmblocks.backbones.resnet_keys import resnet_key_mappings, resnet_published
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.residual import BasicBlock, Bottleneck
@@ -44,7 +48,7 @@ class _Stage(NamedTuple):
     planes: int
     stride: int
     dilation: int
-    with_dcn: bool
+    dcn: ConfigType | None
 
 
 @MODELS.register_module()
@@ -52,14 +56,13 @@ class ResNet(BaseBackbone):
     """`Deep Residual Learning for Image Recognition <https://arxiv.org/abs/1512.03385>`_.
 
     Arguments, defaults and state-dict keys are those of mmdet's ResNet, which are torchvision's.
-    Beyond it, ``dcn`` and ``plugins`` work in the shallow nets too, and stages behind the last
-    output are not built.
+    Beyond it, ``dcn`` and ``plugins`` work in the shallow nets too. In mmpretrain ``norm_eval`` is
+    False and ``out_indices`` is (3,) where a config leaves them out.
 
-    In mmpretrain ``norm_eval`` is False and ``out_indices`` is (3,) where a config leaves them out.
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: Channels of the images.
         stem_channels: Channels of the stem; ``base_channels`` if left out.
         base_channels: Channels of the first stage's inner convolutions.
         num_stages: Number of stages, 1 to 4.
@@ -69,10 +72,6 @@ class ResNet(BaseBackbone):
         style: 'pytorch': a Bottleneck's 3x3 convolution has the stride; 'caffe': its first 1x1.
         deep_stem: Three 3x3 convolutions as stem in place of the 7x7 one.
         avg_down: Shortcuts downsample by average pooling in place of a strided convolution.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        norm_eval: Keep BatchNorm in eval mode during training.
         dcn: Deformable convolutions in place of each block's 3x3 one (a BasicBlock's second):
             ``type`` and its arguments. With ``fallback_on_stride=True`` those with a stride > 1
             stay plain.
@@ -81,17 +80,9 @@ class ResNet(BaseBackbone):
             after_conv2, in Bottlenecks also after_conv3) and ``stages``, one bool per stage.
             Several at one position run in order, each on the previous one's output; a
             ``postfix`` in ``cfg`` tells two of one type apart.
-        with_cp: Recompute each block's activations in backward to save memory.
         zero_init_residual: Start with identity blocks: the last norm's weight is 0.
-        pretrained: Deprecated: a checkpoint to load; use ``init_cfg``.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        drop_path_rate: Share of the samples that skip the last block in training, below 1; from
-            the first block on, where it is 0, it grows in equal steps.
         expansion: Output channels of a block per inner channel, for mmpretrain's configs: 1 of
             depth 18 and 34, 4 of the deeper ones.
-
-    Raises:
-        ValueError: An argument is out of its range or contradicts another one.
 
     Example:
         >>> import torch
@@ -100,6 +91,12 @@ class ResNet(BaseBackbone):
         [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ResNet-{depth}', dict(depth=depth), ('mmdet', 'torchvision', 'timm', 'mmpretrain')
+        )
+        for depth in (18, 34, 50, 101, 152)
+    )
     arch_settings: ClassVar[dict[int, _Arch]] = {
         18: _Arch(BasicBlock, (2, 2, 2, 2)),
         34: _Arch(BasicBlock, (3, 4, 6, 3)),
@@ -152,32 +149,24 @@ class ResNet(BaseBackbone):
         check_per_stage('strides', strides, num_stages, COUNT)
         check_per_stage('dilations', dilations, num_stages, COUNT)
         stage_with_dcn = _check_dcn(dcn, stage_with_dcn, num_stages)
+        dcns = [dcn if with_dcn else None for with_dcn in stage_with_dcn]
+        rows = zip(stage_blocks[:num_stages], strides, dilations, dcns, strict=True)
         stages = [
-            _Stage(blocks, base_channels * 2**i, stride, dilation, with_dcn)
-            for i, (blocks, stride, dilation, with_dcn) in enumerate(
-                zip(stage_blocks[:num_stages], strides, dilations, stage_with_dcn, strict=True)
-            )
+            _Stage(num_blocks, base_channels * 2**i, stride, dilation, stage_dcn)
+            for i, (num_blocks, stride, dilation, stage_dcn) in enumerate(rows)
         ]
-        layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-        block_args = dict(
-            layers,
-            style=style,
-            zero_init_residual=zero_init_residual and own_init,
-        )
         self.base_channels = base_channels
         stem_channels = stem_channels or base_channels
         if deep_stem and stem_channels < 2:
             raise ValueError(f'stem_channels={stem_channels}: must be at least 2 with deep_stem')
+        layers: ConfigType = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        stem = (_deep_stem if deep_stem else _plain_stem)(in_channels, stem_channels, **layers)
         groups = self._groups(
-            stem=_deep_stem(in_channels, stem_channels, **layers)
-            if deep_stem
-            else _plain_stem(in_channels, stem_channels, **layers),
-            channels=stem_channels,
-            stages=stages,
-            avg_down=avg_down,
-            dcn=dcn,
-            block_args=block_args,
-            drop_path_rates=_rising(drop_path_rate, sum(stage_blocks)),
+            Group(stem, stem_channels, 4, is_output=False),
+            stages,
+            partial(_downsample, avg_down=avg_down, **layers),
+            drop_path_rates(drop_path_rate, sum(stage_blocks)),
+            dict(layers, style=style, zero_init_residual=zero_init_residual and own_init),
         )
         self.add_groups(groups, num_stages)
         own_options = self.block_options(base_channels)
@@ -199,55 +188,41 @@ class ResNet(BaseBackbone):
 
     def _groups(
         self,
-        stem: dict[str, nn.Module],
-        channels: int,
+        stem: Group,
         stages: list[_Stage],
-        avg_down: bool,
-        dcn: ConfigType | None,
-        block_args: dict[str, Any],
-        drop_path_rates: Iterator[float],
+        downsample: Callable[[int, int, int], nn.Module],
+        rates: Iterable[float],
+        block_args: ConfigType,
     ) -> Iterator[Group]:
-        stride = 4
-        yield Group(stem, channels, stride, is_output=False)
+        yield stem
+        channels, stride, remaining = stem.channels, stem.stride, iter(rates)
         for i, stage in enumerate(stages):
             stage_args = dict(
                 block_args,
                 dilation=stage.dilation,
-                dcn=dcn if stage.with_dcn else None,
+                dcn=stage.dcn,
                 **self.block_options(stage.planes),
             )
             out_channels = stage.planes * self.block.expansion
             blocks = []
             for j in range(stage.num_blocks):
                 block_stride = stage.stride if j == 0 else 1
-                downsample = None
+                shortcut = None
                 if block_stride != 1 or channels != out_channels:
-                    downsample = _downsample(
-                        channels,
-                        out_channels,
-                        block_stride,
-                        avg_down,
-                        block_args['conv_cfg'],
-                        block_args['norm_cfg'],
-                    )
+                    shortcut = downsample(channels, out_channels, block_stride)
                 blocks.append(
                     self.block(
                         channels,
                         stage.planes,
                         block_stride,
-                        downsample=downsample,
-                        drop_path_rate=next(drop_path_rates),
+                        downsample=shortcut,
+                        drop_path_rate=next(remaining),
                         **stage_args,
                     )
                 )
                 channels = out_channels
             stride *= stage.stride
             yield Group({f'layer{i + 1}': Sequential(*blocks)}, channels, stride)
-
-
-def _rising(last: float, num_blocks: int) -> Iterator[float]:
-    # Counted over all stages of the depth, built or not: a net cut short keeps its rates.
-    return (last * i / (num_blocks - 1) for i in range(num_blocks))
 
 
 def _check_dcn(
@@ -284,19 +259,10 @@ def _deep_stem(
 ) -> dict[str, nn.Module]:
     layers: list[nn.Module] = []
     for out_channels, stride in ((channels // 2, 2), (channels // 2, 1), (channels, 1)):
-        layers += [
-            build_conv(
-                conv_cfg,
-                in_channels,
-                out_channels,
-                3,
-                stride=stride,
-                padding=1,
-                bias=norm_cfg is None,
-            ),
-            build_norm(norm_cfg, out_channels)[1],
-            nn.ReLU(inplace=True),
-        ]
+        conv_and_norm = conv_norm(
+            in_channels, out_channels, 3, stride, conv_cfg=conv_cfg, norm_cfg=norm_cfg
+        )
+        layers += [*conv_and_norm, nn.ReLU(inplace=True)]
         in_channels = out_channels
     return {'stem': Sequential(*layers), 'maxpool': _max_pool()}
 
@@ -318,8 +284,5 @@ def _downsample(
         # Kept at stride 1 too, where it does nothing, for the numbers in the state-dict keys.
         layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         stride = 1
-    layers += [
-        build_conv(conv_cfg, in_channels, out_channels, 1, stride=stride, bias=norm_cfg is None),
-        build_norm(norm_cfg, out_channels)[1],
-    ]
+    layers += conv_norm(in_channels, out_channels, 1, stride, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
     return Sequential(*layers)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.registry import MODELS
 
 from mmblocks.backbones.resnet import ResNet
+from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, shown
 
 
@@ -37,6 +38,8 @@ class ResNetV1c(ResNet):
         ((64, 128, 256, 512), (4, 8, 16, 32))
     """
 
+    variants = (Variant('ResNetV1c-50', dict(depth=50), ('mmpretrain', 'timm')),)
+
     def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(depth, **_with_fixed(ResNetV1c, kwargs, deep_stem=True, avg_down=False))
 
@@ -56,6 +59,8 @@ class ResNetV1d(ResNet):
         >>> net.out_channels, net.out_strides
         ((256, 512), (16, 32))
     """
+
+    variants = (Variant('ResNetV1d-50', dict(depth=50), ('mmdet', 'mmpretrain', 'timm')),)
 
     def __init__(self, depth: int, **kwargs: Any) -> None:
         super().__init__(depth, **_with_fixed(ResNetV1d, kwargs, deep_stem=True, avg_down=True))
@@ -83,6 +88,13 @@ class ResNeXt(ResNet):
         Conv2d(128, 128, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=32, bias=False)
     """
 
+    variants = (
+        Variant(
+            'ResNeXt-50 32x4d',
+            dict(depth=50, groups=32, base_width=4),
+            ('mmdet', 'torchvision', 'timm', 'mmpretrain'),
+        ),
+    )
     arch_settings = {depth: ResNet.arch_settings[depth] for depth in (50, 101, 152)}
 
     def __init__(
@@ -135,6 +147,8 @@ class SEResNet(ResNet):
         >>> net.layer4[1].se_layer.conv1.conv
         Conv2d(512, 32, kernel_size=(1, 1), stride=(1, 1))
     """
+
+    variants = (Variant('SEResNet-50', dict(depth=50), ('mmpretrain', 'timm')),)
 
     def __init__(self, depth: int, se_ratio: int = 16, **kwargs: Any) -> None:
         check_arguments(SEResNet, locals())

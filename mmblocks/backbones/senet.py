@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
@@ -12,7 +12,13 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.classifier import outputs_with_classifier, pooled_linear
+from mmblocks.backbones.classifier import (
+    optional_classifier,
+    outputs_with_classifier,
+    pooled_linear,
+)
+from mmblocks.backbones.conv_norm import conv_norm
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.senet_blocks import (
@@ -21,7 +27,7 @@ from mmblocks.layers.senet_blocks import (
     SENetBottleneck,
 )
 from mmblocks.utils.checks import check_arguments, check_choice
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
 
@@ -45,32 +51,18 @@ class SENet(BaseBackbone):
     SENet-154 and the nets that were made with it in Caffe: they differ from SEResNet in the max
     pool of the stem, which does not pad, and in the place of the strides. State-dict keys are
     those of timm's ``legacy_senet154``, ``legacy_seresnet*`` and ``legacy_seresnext*``, whose
-    weights load as they are; those of a classifier that was not asked for are dropped. Map i is
-    the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd size the pool gives the smaller
-    half. Stages behind the last output are not built.
+    weights load as they are. Map i is the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd
+    size the pool gives the smaller half.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
-        depth: 154; 18, 34, 50, 101 or 152 for an SE-ResNet; '26_32x4d', '50_32x4d' or
-            '101_32x4d' for an SE-ResNeXt.
-        in_channels: Channels of the images.
+        arch: '154'; '18', '34', '50', '101' or '152' for an SE-ResNet; '26_32x4d', '50_32x4d' or
+            '101_32x4d' for an SE-ResNeXt. Also as a number.
         base_channels: Planes of the first stage; groups and stem grow and shrink with it.
         se_ratio: Channels per hidden channel of each squeeze-and-excitation.
-        num_classes: Classes of the classifier; -1 for feature maps only.
-        out_indices: Which of the maps to give, 0 to 3; negative ones count from the end.
-            Default: all, or with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none. The default is that of all published weights.
-        act_cfg: Activation of stem and blocks.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -79,6 +71,17 @@ class SENet(BaseBackbone):
         [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = (
+        Variant('SENet-154', dict(arch='154'), ('timm',)),
+        *(
+            Variant(f'SE-ResNet-{arch}, from Caffe', dict(arch=arch), ('timm',))
+            for arch in ('18', '34', '50', '101', '152')
+        ),
+        *(
+            Variant(f'SE-ResNeXt-{arch}, from Caffe', dict(arch=arch), ('timm',))
+            for arch in ('50_32x4d', '101_32x4d')
+        ),
+    )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         '18': _Arch(SENetBasicBlock, (2, 2, 2, 2)),
         '34': _Arch(SENetBasicBlock, (3, 4, 6, 3)),
@@ -107,16 +110,11 @@ class SENet(BaseBackbone):
         se_ratio: int = 16,
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         drop_rate: float = 0.2,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_choice('arch', str(arch), self.arch_settings)
         check_arguments(SENet, locals())
@@ -127,13 +125,13 @@ class SENet(BaseBackbone):
                 f'arch={arch!r} has {settings.groups}'
             )
         out_indices = outputs_with_classifier(num_classes, out_indices, (0, 1, 2, 3))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.arch = str(arch)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         groups = self._groups(in_channels, settings, base_channels, se_ratio, layers)
-        classifier = pooled_linear('last_linear', num_classes, drop_rate)
+        classifier = optional_classifier(
+            num_classes, pooled_linear, name='last_linear', drop_rate=drop_rate
+        )
         self.add_groups(groups, len(settings.stage_blocks), classifier)
         dropped = () if classifier else ('last_linear',)
         theirs = KeyMapping('timm (legacy)', r'last_linear\.', dropped=dropped)
@@ -144,6 +142,7 @@ class SENet(BaseBackbone):
         in_channels: int, arch: _Arch, base_channels: int, se_ratio: int, layers: ConfigType
     ) -> Iterator[Group]:
         stem, channels = _stem(in_channels, arch, base_channels, layers)
+        conv_layers = {name: layers[name] for name in ('conv_cfg', 'norm_cfg')}
         yield Group(
             {'layer0': stem, 'pool0': nn.MaxPool2d(3, stride=2, ceil_mode=True)},
             channels,
@@ -157,7 +156,9 @@ class SENet(BaseBackbone):
             downsample = None
             if stride > 1 or channels != out_channels:
                 kernel_size = arch.shortcut_kernel_size if i else 1
-                downsample = _downsample(channels, out_channels, kernel_size, stride, layers)
+                downsample = Sequential(
+                    *conv_norm(channels, out_channels, kernel_size, stride, **conv_layers)
+                )
             options = dict(
                 layers,
                 style=arch.style,
@@ -193,23 +194,6 @@ def _stem(
         modules[f'relu{i}'] = build_activation_layer(layers['act_cfg'])
         channels = out_channels
     return Sequential(modules), channels
-
-
-def _downsample(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, layers: ConfigType
-) -> nn.Module:
-    return Sequential(
-        build_conv(
-            layers['conv_cfg'],
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=kernel_size // 2,
-            bias=layers['norm_cfg'] is None,
-        ),
-        build_norm(layers['norm_cfg'], out_channels)[1],
-    )
 
 
 _OTHER_POOL = KeyMapping(

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnit
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -27,34 +28,20 @@ class ShuffleNetV1(BaseBackbone):
     """`ShuffleNet <https://arxiv.org/abs/1707.01083>`_ for mobile devices, of grouped convolutions.
 
     Three stages of stride 8, 16 and 32 follow the stem of stride 4; ``out_indices=(0, 1, 2)``
-    gives a detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's. Stages
-    behind the last output are not built.
+    gives a detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's.
 
     Widths are mmpretrain's: a stage's is rounded to a multiple of 8, the stem's down. Where
     ``groups`` does not divide these (``groups=3, widen_factor=0.25``), so that mmpretrain has no
     such net, the stages' are rounded to multiples of ``4 * groups`` and the stem's to one of
     ``groups``.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         groups: Groups of the 1x1 convolutions and of the shuffle: 1, 2, 3, 4 or 8. More groups
             have wider stages.
         widen_factor: Factor of all channel numbers; published are 0.25 to 2.0.
         out_indices: Which of the stages 0 to 2 give an output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each unit's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: There is no net of these ``groups``, ``widen_factor`` is too small for
-            stages that grow, or ``out_indices`` or ``frozen_stages`` names what the net does
-            not have.
 
     Example:
         >>> import torch
@@ -63,6 +50,14 @@ class ShuffleNetV1(BaseBackbone):
         [(1, 120, 8, 8), (1, 240, 4, 4), (1, 480, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ShuffleNetV1 g={groups}',
+            dict(groups=groups, out_indices=(0, 1, 2)),
+            ('mmpretrain',),
+        )
+        for groups in (1, 3, 8)
+    )
     stage_blocks: ClassVar[tuple[int, int, int]] = (4, 8, 4)
     # By groups, so that all nets cost about the same.
     widths: ClassVar[dict[int, _Widths]] = {

@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
-from mmblocks.backbones.depthwise_init import DEPTHWISE_INIT_CFG
+from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import conv_and_bn_pairs
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.shuffle_units import ShuffleUnitV2
 from mmblocks.utils.checks import check_arguments, check_choice
@@ -37,25 +38,13 @@ class ShuffleNetV2(BaseBackbone):
     Four groups follow the stem of stride 4: three stages of stride 8, 16 and 32, and the 1x1
     convolution in front of the classifier, of stride 32 too; ``out_indices=(0, 1, 2)`` gives a
     detector C3 to C5. Arguments, defaults and state-dict keys are mmpretrain's; weights of
-    torchvision load as they are. Parts behind the last output are not built.
+    torchvision load as they are.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         widen_factor: 0.5, 1.0, 1.5 or 2.0: which of the published widths.
         out_indices: Which of the groups 0 to 3 give an output.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, behind convolutions with bias.
-        act_cfg: Activation layers; None for none.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each unit's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: There is no net of this ``widen_factor``, or ``out_indices`` or
-            ``frozen_stages`` names what the net does not have.
 
     Example:
         >>> import torch
@@ -64,6 +53,14 @@ class ShuffleNetV2(BaseBackbone):
         [(1, 48, 8, 8), (1, 96, 4, 4), (1, 192, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'ShuffleNetV2 {factor}',
+            dict(widen_factor=factor, out_indices=(0, 1, 2)),
+            ('mmpretrain', 'torchvision'),
+        )
+        for factor in (0.5, 1.0, 1.5, 2.0)
+    )
     default_init_cfg = DEPTHWISE_INIT_CFG
     stem_channels: ClassVar[int] = 24
     stage_blocks: ClassVar[tuple[int, int, int]] = (4, 8, 4)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
+from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
 from mmblocks.backbones.plain import (
-    PLAIN_INIT_CFG,
     Conv,
     Layer,
     LayerCfgs,
     Pool,
     plain_groups,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 
 
@@ -50,33 +50,23 @@ _POOL = Pool(3, ceil_mode=True)
 class SqueezeNet(BaseBackbone):
     """`SqueezeNet <https://arxiv.org/abs/1602.07360>`_, made of fire modules.
 
-    Keys and layers are torchvision's, whose weights load as they are; a net without classifier
-    leaves those of the classifier out. Four groups: the first convolution (stride 2) and the fire
-    modules behind each pooling (strides 4, 8 and 16). The first convolution does not pad, so maps
-    may fall up to three pixels short of the image's size over the stride.
+    Keys and layers are torchvision's, whose weights load as they are. Four groups: the first
+    convolution (stride 2) and the fire modules behind each pooling (strides 4, 8 and 16). The first
+    convolution does not pad, so maps may fall up to three pixels short of the image's size over the
+    stride.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         arch: '1_0', the paper's, or '1_1', which pools earlier and costs 2.4 times less; also
             '1.0' or '1.1', or as the number that a command line makes of it.
-        num_classes: Classes of the classifier; -1 for none.
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
-            16; with a classifier none, so that the logits are the only output.
-        frozen_stages: -1 and 0 freeze nothing, k the first k groups.
-        conv_cfg: Convolution layers; None for Conv2d.
+            16; with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
             published. With a norm the numbers in the keys are others, so published weights do
             not fit.
         act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each group's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming.
-        in_channels: Channels of the images.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -84,6 +74,9 @@ class SqueezeNet(BaseBackbone):
         [(1, 128, 15, 15), (1, 256, 7, 7), (1, 512, 3, 3)]
     """
 
+    variants = tuple(
+        Variant(f'SqueezeNet {arch}', dict(arch=arch), ('torchvision',)) for arch in ('1_0', '1_1')
+    )
     default_init_cfg = PLAIN_INIT_CFG
     arch_settings: ClassVar[dict[str, tuple[tuple[Layer, ...], ...]]] = {
         '1_0': (
@@ -105,29 +98,22 @@ class SqueezeNet(BaseBackbone):
         arch: str | float = '1_0',
         num_classes: int = -1,
         out_indices: int | Sequence[int] | None = None,
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = None,
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_arguments(SqueezeNet, locals())
         arch = self._arch_named(arch)
         out_indices = outputs_with_classifier(num_classes, out_indices, (1, 2, 3))
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.arch = arch
         stages = self.arch_settings[arch]
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, len(stages), classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, len(stages), classifier)
         if num_classes < 0:
             register_key_mappings(self, [drop_parts('torchvision', 'classifier')])
 

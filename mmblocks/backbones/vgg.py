@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import ClassVar
 
 from mmengine.model import Sequential
@@ -11,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.backbones.classifier import outputs_with_classifier
+from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.plain import (
     Conv,
     Layer,
@@ -19,6 +18,7 @@ from mmblocks.backbones.plain import (
     Pool,
     plain_groups,
 )
+from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
 from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
 from mmblocks.utils.types import ConfigType, MultiConfig
@@ -33,38 +33,25 @@ class VGG(BaseBackbone):
     Arguments are mmpretrain's, keys torchvision's (``features.N``, ``classifier.N``). Weights of
     torchvision, mmpretrain and timm load as they are, and those of the trunk of mmdet's SSDVGG;
     those with BatchNorm need ``norm_cfg=dict(type='BN')``, behind convolutions that keep their
-    bias. A net without classifier leaves the classifier's weights out.
+    bias.
 
     The classifier pools to 7 x 7 as torchvision's does. timm's is a convolution there: the same
     at 224 pixels and below, while of larger images timm averages over places.
 
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
+
     Args:
         depth: 11, 13, 16 or 19.
-        num_classes: Classes of the classifier; -1 for none.
         num_stages: How many stages are built, 1 to 5; a classifier needs all.
         dilations: Dilation of each stage's convolutions. The poolings stay, so strides do too.
         out_indices: Which stages give an output, from 0. Default: the last one; with a
-            classifier none, so that the logits are the only output, which mmpretrain writes as
-            (5,). A pyramid of strides 4 to 32 takes (1, 2, 3, 4).
-        frozen_stages: -1 and 0 freeze nothing, k the first k stages.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm behind every convolution; None for none.
-        act_cfg: Activation behind every convolution.
-        norm_eval: Keep BatchNorm in eval mode during training.
+            classifier none, which mmpretrain writes as (5,). A pyramid of strides 4 to 32 takes
+            (1, 2, 3, 4).
         ceil_mode: Pool the border's odd pixels too, so that maps have the image's size over the
             stride, rounded up; without it, down.
         with_last_pool: Whether the last stage ends with a pooling.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions, normal
-            with 0.01 for the classifier.
-        in_channels: Channels of the images.
-        with_cp: Recompute each stage's activations in backward to save memory.
         drop_rate: Share of the values behind the classifier's first two layers that are zeroed in
             training.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
 
     Example:
         >>> import torch
@@ -73,6 +60,14 @@ class VGG(BaseBackbone):
         [(1, 128, 16, 16), (1, 256, 8, 8), (1, 512, 4, 4), (1, 512, 2, 2)]
     """
 
+    variants = tuple(
+        Variant(
+            f'VGG-{depth}',
+            dict(depth=depth, out_indices=(1, 2, 3, 4)),
+            ('torchvision', 'mmpretrain', 'timm'),
+        )
+        for depth in (11, 13, 16, 19)
+    )
     default_init_cfg = [
         *BaseBackbone.default_init_cfg,
         dict(type='Normal', layer='Linear', std=0.01),
@@ -128,8 +123,8 @@ class VGG(BaseBackbone):
         groups = plain_groups(stages, in_channels, LayerCfgs(conv_cfg, norm_cfg, act_cfg))
         dropped = ('classifier', 'pre_logits', 'head') if num_classes < 0 else ()
         mmpretrain = _mmpretrain(self.arch_settings[depth], norm_cfg, dropped)
-        classifier = partial(_classifier, num_classes=num_classes, drop_rate=drop_rate)
-        self.add_groups(groups, num_stages, classifier if num_classes > 0 else None)
+        classifier = optional_classifier(num_classes, _classifier, drop_rate=drop_rate)
+        self.add_groups(groups, num_stages, classifier)
         if num_classes < 0:
             register_key_mappings(self, [mmpretrain, drop_parts('torchvision', *dropped)])
         else:

@@ -43,7 +43,7 @@ def libraries_with(cfg: ConfigType, backbone: BaseBackbone) -> list[str]:
             continue
         kinds = _kinds_of_variant(i, parts)
         if own <= kinds and len(kinds) <= fewest:
-            libraries = set(variant.peers) | (libraries if len(kinds) == fewest else set())
+            libraries = set(variant.libraries) | (libraries if len(kinds) == fewest else set())
             fewest = len(kinds)
     # detectron2's ResNets are torchvision's.
     if 'torchvision' in libraries:

@@ -32,6 +32,7 @@ from mmblocks.layers.senet_blocks import (
 )
 from mmblocks.layers.shuffle_units import ShuffleUnit, ShuffleUnitV2
 from mmblocks.layers.spp import SPPBottleneck
+from mmblocks.layers.universal_inverted_residual import UniversalInvertedResidual
 from mmblocks.utils.make_divisible import make_divisible
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     'ShuffleUnit',
     'ShuffleUnitV2',
     'SqueezeExcite',
+    'UniversalInvertedResidual',
     'channel_shuffle',
     'make_divisible',
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -177,7 +178,8 @@ def check_arguments(cls: type[Any], arguments: Mapping[str, Any], **rules: Accep
     """Checks that the arguments of a constructor are what they may be.
 
     A constructor's first line is ``check_arguments(ItsClass, locals())``. None is accepted where
-    the type hint says so.
+    the type hint says so. What the constructor hands on as ``**kwargs`` must be an argument of a
+    parent's constructor, which checks the value.
 
     Args:
         cls: The class whose constructor it is.
@@ -187,6 +189,7 @@ def check_arguments(cls: type[Any], arguments: Mapping[str, Any], **rules: Accep
 
     Raises:
         ValueError: One of them is not; it is named with what was given and what is accepted.
+        TypeError: There is no such argument.
 
     Example:
         >>> class Layer:
@@ -200,12 +203,30 @@ def check_arguments(cls: type[Any], arguments: Mapping[str, Any], **rules: Accep
         Traceback (most recent call last):
         ValueError: act_cfg='ReLU': must be a dict such as dict(type='ReLU'), or None
     """
+    for name, value in arguments.get('kwargs', {}).items():
+        if name not in (known := _argument_names(cls)):
+            raise TypeError(
+                f'{cls.__name__}() has no argument {name}={shown(value)}{did_you_mean(name, known)}'
+            )
     for name, hint in cls.__init__.__annotations__.items():
         optional = hint.endswith(' | None')
         by_hint = BY_HINT.get(hint.removesuffix(' | None'))
         rule = rules.get(name, BY_NAME.get(name, by_hint))
         if rule is not None and name in arguments:
             check(name, arguments[name], rule, optional)
+
+
+def _argument_names(cls: type[Any]) -> set[str]:
+    """Returns the arguments of a constructor, those that it hands on to its parents included."""
+    names: set[str] = set()
+    for parent in cls.__mro__:
+        if '__init__' not in vars(parent):
+            continue
+        parameters = inspect.signature(vars(parent)['__init__']).parameters
+        names |= parameters.keys() - {'self', 'kwargs'}
+        if 'kwargs' not in parameters:
+            break
+    return names
 
 
 def check(name: str, value: Any, rule: Accepted, optional: bool = False) -> None:

@@ -163,11 +163,12 @@ _SOURCES = (
     _Source(r'timm://(mobilenetv1_|mobilenetv3_large_150d|tf_mobilenetv3)', INCEPTION),
     _Source(r'timm://(efficientnet_b1$|efficientnet_b\d_pruned)', INCEPTION),
     _Source(r'timm://tf_efficientnet_(b8$|cc_|e[lms]|lite)', INCEPTION),
+    _Source(r'timm://mobilenetv4_conv_small(_0|\.e3600)', INCEPTION),
     _Source(r'timm://mobilenetv3_large_100\.miil_in21k', _FROM_0_TO_1),
     _Source(r'timm://.*_clip', None),
     _Source(
         r'timm://((legacy_)?(se)?resnext\d|(legacy_)?(se)?resnet\d|wide_resnet|legacy_senet|vgg|'
-        r'densenet|ghostnet|inception_next|mobilenetv[23]_|(tf_)?efficientnet_b\d)',
+        r'densenet|ghostnet|inception_next|mobilenetv[234]_|(tf_)?efficientnet_b\d)',
         IMAGENET,
     ),
     _Source(rf'{_DETECTRON2}/.*X[-_]101[-_]32x8d', IMAGENET_BGR),

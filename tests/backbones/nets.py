@@ -55,6 +55,7 @@ NETS = (
     Net(dict(type='MobileNetV1', widen_factor=0.25), 5),
     Net(dict(type='MobileNetV2', widen_factor=0.25), 8),
     Net(dict(type='MobileNetV3', arch='small_050'), 13),
+    Net(dict(type='MobileNetV4', arch='conv_medium', widen_factor=0.25), 5),
     Net(dict(type='ShuffleNetV1', groups=3, widen_factor=0.25), 3),
     Net(dict(type='ShuffleNetV2', widen_factor=0.5), 4),
     Net(dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125), 5),

@@ -25,6 +25,7 @@ def test_the_signature_begins_with_mmdets(mmdet_models):
         *((p.name, p.default) for p in theirs.values()),
         ('drop_path_rate', 0.0),
         ('expansion', None),
+        ('replace_convs', None),
     ]
 
 

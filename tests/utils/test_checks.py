@@ -56,6 +56,7 @@ SMALL = dict(
     ShuffleUnit=dict(in_channels=24, out_channels=24),
     ShuffleUnitV2=dict(in_channels=8, out_channels=8),
     SqueezeExcite=dict(channels=8, squeeze_channels=4),
+    UniversalInvertedResidual=dict(in_channels=8, out_channels=8, mid_channels=16),
 )
 ABSTRACT = {'BaseBackbone', 'TopBlock'}
 
@@ -66,10 +67,10 @@ WRONG = {
     'float': (0, -7, None, '1', True, [], {}, math.nan, math.inf),
     'bool': (0, 1, None, 'yes', [], 1.0, {}),
     'str': (0, None, '', 'other', [], True, {}, 1.5),
-    'dict': NOT_DICTS,
+    'ConfigType': NOT_DICTS,
     'Sequence[int]': (0, 'abc', None, [0] * 4, [-1] * 4, [1.5] * 4, ['1'] * 4, [True] * 4, {}),
     'Sequence[bool]': (True, None, [], [2] * 4, ['a'] * 4, [True] * 3, {}),
-    'Sequence[dict]': (0, 'abc', True, {}, [0], ['ECA'], [{}], [dict(cfg='ECA')]),
+    'Sequence[ConfigType]': (0, 'abc', True, {}, [0], ['ECA'], [{}], [dict(cfg='ECA')]),
     'tuple[int, int]': (-1, '3', 2.5, True, [], [1], [3, 3, 3], ['1', '1'], {}, [1.5, 1]),
     'nn.Module': (0, 'conv', [], {}, True),
 }

@@ -12,7 +12,7 @@ from mmblocks.describe.catalog import build_on_meta
 from mmblocks.describe.table import VARIANTS
 from mmblocks.weights import KeyMapping, register_key_mappings, rename_keys
 from mmblocks.weights.key_mapping import CannotBeWritten, write_keys
-from tests.weights.pairs import PAIRS
+from tests.pairs import PAIRS
 
 SWAPPED = KeyMapping(
     'swapped', r'theirs_only', (('b', 'a'), ('a', 'b')), dropped=('theirs_only', 'theirs_too')

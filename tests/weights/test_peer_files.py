@@ -126,5 +126,5 @@ def test_backbone_and_fpn_of_a_peers_detector_load_from_its_one_file(
 
 
 def test_every_pair_that_the_readme_names_is_proved():
-    named = {(variant.cfg['type'], peer) for variant in VARIANTS for peer in variant.peers}
+    named = {(variant.cfg['type'], peer) for variant in VARIANTS for peer in variant.libraries}
     assert {(pair.cfg['type'], pair.library) for pair in one_of_each()} == named

@@ -21,6 +21,7 @@ B0 = dict(type='EfficientNet', arch='b0', out_indices=(1, 2, 3, 4, 5))
 ES = dict(type='EfficientNet', arch='es', out_indices=(1, 2, 3, 4, 5))
 RESNET = dict(type='ResNet', depth=50, norm_eval=False)
 LARGE = dict(type='MobileNetV3', arch='large')
+V4_MEDIUM = dict(type='MobileNetV4', arch='conv_medium')
 
 # Its blocks have the sizes of b0's, but there are more of them.
 DEEPER = 'efficientnet_b1'
@@ -37,6 +38,10 @@ MODELS = (
     Pair(dict(type='MobileNetV3', arch='small_075'), 'timm', 'tf_mobilenetv3_small_075'),
     Pair(dict(type='MobileNetV3', arch='small'), 'torchvision', 'mobilenet_v3_small'),
     Pair(LARGE, 'timm', 'mobilenetv3_rw'),
+    Pair(dict(type='MobileNetV4'), 'timm', 'mobilenetv4_conv_small'),
+    Pair(V4_MEDIUM, 'timm', 'mobilenetv4_conv_medium'),
+    Pair(V4_MEDIUM, 'timm', 'mobilenetv4_conv_blur_medium'),
+    Pair(V4_MEDIUM, 'timm', 'mobilenetv4_hybrid_medium'),
     Pair(dict(type='ResNet', depth=18), 'timm', 'resnet18'),
     Pair(dict(type='ResNet', depth=18), 'timm', 'resnetblur18'),
     Pair(dict(type='ResNet', depth=18), 'timm', 'seresnet18'),
@@ -103,6 +108,8 @@ SAID = {
     'efficientnet_blur_b0': r"timm's efficientnet_blur_b0 are other nets .*: they blur in",
     'efficientnet_cc_b0_4e': r'weights of timm \(conditional convolutions\): their kernels',
     'mobilenetv3_rw': r"timm's mobilenetv3_rw are other nets .* have other widths",
+    'mobilenetv4_conv_blur_medium': r"timm's mobilenetv4_conv_aa_\* and .* are other nets ",
+    'mobilenetv4_hybrid_medium': 'only 277 of 380 tensors of MobileNetV4 found weights',
     'resnetaa34d': BLURRED,
     'resnetaa50': BLURRED,
     'resnetblur18': BLURRED,

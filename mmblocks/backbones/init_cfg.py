@@ -1,10 +1,22 @@
-"""The deprecated argument ``pretrained`` of OpenMMLab's older backbones."""
+"""How nets start that do not start by BaseBackbone's default, and OpenMMLab's ``pretrained``."""
 
 from __future__ import annotations
 
 import warnings
 
-from mmblocks.utils.types import MultiConfig
+from mmblocks.utils.types import ConfigType, MultiConfig
+
+# Plain nets, by what comes in: without norms nothing else keeps the signal's size.
+PLAIN_INIT_CFG: list[ConfigType] = [
+    dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
+# He's initialisation by the inputs of an output: by its outputs, which is the default elsewhere, a
+# depthwise convolution counts those of all channels and starts with weights near zero.
+DEPTHWISE_INIT_CFG: list[ConfigType] = [
+    dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+]
 
 
 def resolve_init_cfg(init_cfg: MultiConfig | None, pretrained: str | None) -> MultiConfig | None:
