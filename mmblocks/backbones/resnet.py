@@ -171,7 +171,10 @@ class ResNet(BaseBackbone):
         self.add_groups(groups, num_stages)
         own_options = self.block_options(base_channels)
         register_key_mappings(
-            self, resnet_key_mappings(stage_blocks, strides, avg_down, 'se_ratio' in own_options)
+            self,
+            resnet_key_mappings(
+                stage_blocks, strides, deep_stem, avg_down, with_se='se_ratio' in own_options
+            ),
         )
         if base_channels == 64:
             self.published = resnet_published(

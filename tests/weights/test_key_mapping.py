@@ -127,6 +127,7 @@ CONFIGS = [
     *(pair.cfg for pair in one_of_each()),
     *(dict(type='ResNetV1d', depth=depth, **DILATED) for depth in (18, 50)),
     dict(type='ResNetV1d', depth=50, strides=(1, 1, 2, 2)),
+    dict(type='ResNet', depth=18, avg_down=True),
     dict(type='SEResNet', depth=18, deep_stem=True, avg_down=True),
     *(
         dict(type=name, num_classes=3, **options)
