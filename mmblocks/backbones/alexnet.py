@@ -12,13 +12,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
-from mmblocks.backbones.plain import (
-    Conv,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
@@ -39,10 +33,9 @@ class AlexNet(BaseBackbone):
 
     Args:
         out_indices: Which of the four maps to give, 0 to 3. Default: all; with a classifier none.
-        norm_cfg: Norm behind every convolution; None for none, as published. With a norm the
-            numbers in the keys are others, so published weights do not fit.
-        drop_rate: Share of the values in front of the classifier's first two layers that are
-            zeroed in training.
+        norm_cfg: Norm behind every convolution; None for none, as published. A norm shifts the
+            numbers in the keys, so that published weights no longer fit.
+        drop_rate: Dropout rate in front of the classifier's first two layers.
 
     Example:
         >>> import torch

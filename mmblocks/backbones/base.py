@@ -49,14 +49,14 @@ class BaseBackbone(BaseModule):
     - ``in_channels``: Channels of the images.
     - ``conv_cfg``: Convolution layers; None for Conv2d.
     - ``norm_cfg``: Norm layers; None for none, behind convolutions with bias.
-    - ``act_cfg``: Activation layers; where it may be None, for none.
+    - ``act_cfg``: Activation layers; None, where it is accepted, for none.
     - ``output_stride``: Most image pixels per pixel of any map; with 8 or 16, strides past it
       become dilations, for dense prediction.
-    - ``drop_path_rate``: Share of the samples that skip the last block in training, at least 0 and
-      below 1; from the first block on, where it is 0, it grows in equal steps.
+    - ``drop_path_rate``: Rate of stochastic depth at the last block, at least 0 and below 1; over
+      the blocks it grows linearly, from 0 at the first.
     - ``num_classes``: Classes of the classifier; -1 for none. With one, its logits are the only
       output where ``out_indices`` is left out.
-    - ``drop_rate``: Share of the values in front of the classifier that are zeroed in training.
+    - ``drop_rate``: Dropout rate in front of the classifier.
     - ``pretrained``: Deprecated: a checkpoint to load; use ``init_cfg``.
 
     Args:

@@ -19,7 +19,7 @@ def outputs_with_classifier(
 
     Args:
         num_classes: Classes of the classifier; -1 for a net without one.
-        out_indices: What was asked for; None for the default.
+        out_indices: The argument; None for the default.
         maps: The default of a net without classifier. With one, the logits are enough.
 
     Returns:
@@ -70,7 +70,7 @@ def pooled_linear(
         in_channels: Channels of the last map.
         num_classes: Classes.
         name: What the linear layer is called.
-        drop_rate: Share of the means that are zeroed in training.
+        drop_rate: Dropout rate of the means.
     """
     return {
         'avgpool': nn.AdaptiveAvgPool2d(1),

@@ -21,7 +21,8 @@ from mmblocks.backbones.conv_norm import conv_norm_act
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import COUNT, COUNTS, check_arguments, share_of
+from mmblocks.utils.accepted import COUNT, COUNTS
+from mmblocks.utils.checks import check_arguments, share_of
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 
@@ -40,7 +41,7 @@ class DenseNet(BaseBackbone):
     ones too), timm and mmpretrain load as they are. Map i is the end of dense block i, stride 4, 8,
     16 or 32; behind the last block stand its norm and activation. mmpretrain gives what the
     transition behind a block makes of it, at half the size, so only its last map is the same. The
-    transitions pool whole 2x2 squares: of an odd size they give the smaller half.
+    transitions do not pad, so half of an odd size is rounded down.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -49,7 +50,7 @@ class DenseNet(BaseBackbone):
             (channels that each layer adds), ``depths`` (layers of each dense block) and
             ``init_channels`` (of the stem).
         bn_size: Channels between the convolutions of a layer, per channel that it adds.
-        drop_rate: Share of each layer's values that are zeroed in training.
+        drop_rate: Dropout rate behind each layer.
         compression_factor: Output channels of a transition per input channel, above 0, up to 1.
         memory_efficient: Keep the joined inputs of the layers out of the memory for backward and
             compute them again, as in `Memory-efficient implementation of DenseNets

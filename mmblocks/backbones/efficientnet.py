@@ -18,17 +18,15 @@ from mmblocks.backbones.classifier import (
     pooled_linear,
 )
 from mmblocks.backbones.drop_path import drop_path_rates
-from mmblocks.backbones.efficientnet_keys import (
-    efficientnet_key_mappings,
-    efficientnet_published,
-)
+from mmblocks.backbones.efficientnet_keys import efficientnet_key_mappings, efficientnet_published
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.mobilenet_keys import BlockNames
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.utils.checks import FACTOR, Accepted, check_arguments
+from mmblocks.utils.accepted import FACTOR, Accepted
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
@@ -78,8 +76,8 @@ class EfficientNet(BaseBackbone):
     <https://arxiv.org/abs/2003.02838>`_. Arguments and state-dict keys are mmdet's and
     mmpretrain's. Their groups, which ``out_indices`` and ``frozen_stages`` count, are: 0 the stem
     (stride 2), 1 to 5 the blocks of strides 2, 4, 8, 16 and 32, 6 the 1x1 convolution behind them
-    (stride 32). Weights of torchvision, timm and mmpretrain load as they are. How a net pads and
-    what its norms add to the variance is in no checkpoint; these give the same maps:
+    (stride 32). Weights of torchvision, timm and mmpretrain load as they are. No checkpoint
+    says how its net pads and which ``eps`` its norms have; these give the same maps:
 
     ============================================  =================  ======================
     weights                                       conv_cfg           norm_cfg
@@ -106,8 +104,8 @@ class EfficientNet(BaseBackbone):
         conv_cfg: Convolution layers; the default pads as TensorFlow does, None is Conv2d.
         act_cfg: Activation; None for none. ``dict(type='SiLU')`` is the same function as the
             default and needs less memory in training.
-        drop_rate: Share of the values in front of the classifier that are zeroed in training.
-            Default: the paper's, from 0.2 of b0 to 0.5 of b7; of a dict 0.2.
+        drop_rate: Dropout rate in front of the classifier. Default: the paper's, from 0.2 of b0
+            to 0.5 of b7; of a dict 0.2.
 
     Example:
         >>> import torch

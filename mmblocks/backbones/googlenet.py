@@ -46,8 +46,8 @@ class GoogLeNet(BaseBackbone):
 
     The net and its state-dict keys are torchvision's, with its 3x3 convolutions where the paper
     has 5x5. The maps are the last ones of the strides 2, 4, 8, 16 and 32: behind ``conv1``,
-    ``conv3``, ``inception3b``, ``inception4e`` and ``inception5b``. The pooling takes no pixel
-    beyond the border, so of an odd size it gives the smaller half.
+    ``conv3``, ``inception3b``, ``inception4e`` and ``inception5b``. The 3x3 poolings do not pad:
+    they round half of an odd size down.
 
     The default ``norm_cfg`` is that of torchvision's weights, which load as they are. They expect
     RGB images with 0.5 as mean and standard deviation (torchvision converts to that inside its

@@ -20,16 +20,8 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import (
-    COUNTS,
-    FACTOR,
-    ODD,
-    Accepted,
-    check_arguments,
-    is_list_of,
-    is_number,
-    shown,
-)
+from mmblocks.utils.accepted import COUNTS, FACTOR, ODD, Accepted, is_list_of, is_number
+from mmblocks.utils.checks import check_arguments, shown
 from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
@@ -53,8 +45,7 @@ class InceptionNeXt(BaseBackbone):
     """`InceptionNeXt <https://arxiv.org/abs/2303.16900>`_: ConvNeXt with Inception's branches.
 
     Keys are timm's, whose weights load as they are. Map i is the end of stage i, stride 4, 8, 16 or
-    32. Stem and downsampling do not pad: of a size that the stride does not divide, the rest at the
-    right and the bottom is left out.
+    32. Stem and downsampling do not pad: sizes that the stride does not divide are rounded down.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -65,12 +56,10 @@ class InceptionNeXt(BaseBackbone):
             ``branch_ratio`` (share of the channels per kernel) of InceptionDWConv2d.
         layer_scale_init_value: Start of the learnt factors of what each block adds; 0 for no such
             factors.
-        num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for feature
-            maps only.
+        num_classes: Classes of the classifier, an MLP with a GELU and a LayerNorm; -1 for none.
         out_indices: Which of the maps to give, 0 to 3. Default: all, or with a classifier none.
         act_cfg: Activation within the MLPs of the blocks.
-        drop_rate: Share of the values in front of the last layer of the classifier that are
-            zeroed in training.
+        drop_rate: Dropout rate in front of the classifier's last layer.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
-from mmblocks.backbones.plain import (
-    Conv,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig

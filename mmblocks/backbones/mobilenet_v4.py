@@ -6,22 +6,20 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from mmcv.cnn import build_activation_layer
 from mmengine.model import Sequential
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone, Group
+from mmblocks.backbones.conv_norm import conv_norm, conv_norm_act
 from mmblocks.backbones.init_cfg import DEPTHWISE_INIT_CFG
 from mmblocks.backbones.output_stride import BlockStride, limit_strides
 from mmblocks.backbones.traits import EPS, PADDING
 from mmblocks.backbones.variant import Variant
-from mmblocks.layers.conv import build_conv
-from mmblocks.layers.norm import build_norm
 from mmblocks.layers.universal_inverted_residual import UniversalInvertedResidual
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.make_divisible import make_divisible
-from mmblocks.utils.types import ConfigType, MultiConfig
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import drop_parts, register_key_mappings
 from mmblocks.weights.published import Published
 
@@ -141,8 +139,9 @@ class MobileNetV4(BaseBackbone):
     """`MobileNetV4 <https://arxiv.org/abs/2404.10518>`_: universal inverted bottlenecks.
 
     The convolutional nets. Five groups follow the stem (``blocks.0`` to ``blocks.4``, the last one
-    a 1x1 convolution); keys are timm's, whose weights load as they are. Parts after the last
-    output are not built.
+    a 1x1 convolution); keys are timm's, whose weights load as they are.
+
+    Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
     Args:
         arch: 'conv_small', 'conv_medium' or 'conv_large'.
@@ -151,22 +150,7 @@ class MobileNetV4(BaseBackbone):
             ``mobilenetv4_conv_small_035`` and ``mobilenetv4_conv_small_050``.
         out_indices: Which of the groups 0 to 4 give an output. The default is the last one of
             each stride: 4, 8, 16 and 32.
-        frozen_stages: -1 freezes nothing, 0 the stem, k the stem and ``blocks.0`` to
-            ``blocks.(k - 1)``.
-        conv_cfg: Convolution layers; None for Conv2d.
-        norm_cfg: Norm layers; None for none, the convolutions then have a bias.
-        act_cfg: Activation layers.
-        norm_eval: Keep BatchNorm in eval mode during training.
-        with_cp: Recompute each block's activations in backward to save memory.
-        init_cfg: MMEngine's initialisation config; default: Kaiming for the convolutions.
-        in_channels: Channels of the images.
-        output_stride: Most image pixels per pixel of any map; with 8 or 16, strides past it
-            become dilations, for dense prediction.
-        plugins: Modules to insert; see :class:`BaseBackbone`.
-        replace_convs: Layers to put in place of convolutions; see :class:`BaseBackbone`.
-
-    Raises:
-        ValueError: An argument is out of its range.
+        **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:
         >>> import torch
@@ -177,8 +161,8 @@ class MobileNetV4(BaseBackbone):
 
     variants = (
         *(
-            Variant(f'MobileNetV4 conv_small {w}', dict(widen_factor=w), ('timm',))
-            for w in (0.35, 0.5, 1.0)
+            Variant(f'MobileNetV4 conv_small {factor}', dict(widen_factor=factor), ('timm',))
+            for factor in (0.35, 0.5, 1.0)
         ),
         Variant('MobileNetV4 conv_medium', dict(arch='conv_medium'), ('timm',)),
         Variant('MobileNetV4 conv_large', dict(arch='conv_large'), ('timm',)),
@@ -196,23 +180,16 @@ class MobileNetV4(BaseBackbone):
         arch: str = 'conv_small',
         widen_factor: float = 1.0,
         out_indices: int | Sequence[int] = (0, 1, 2, 4),
-        frozen_stages: int = -1,
         conv_cfg: ConfigType | None = None,
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
-        norm_eval: bool = False,
-        with_cp: bool = False,
-        init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,
-        plugins: Sequence[ConfigType] | None = None,
-        replace_convs: Sequence[ConfigType] | None = None,
+        **kwargs: Any,
     ) -> None:
         check_choice('arch', arch, self.arch_settings)
         check_arguments(MobileNetV4, locals())
-        super().__init__(
-            out_indices, frozen_stages, norm_eval, with_cp, init_cfg, plugins, replace_convs
-        )
+        super().__init__(out_indices, **kwargs)
         self.widen_factor = widen_factor
         stem_channels, stages = self.arch_settings[arch]
         # Every stage begins with a stride but the 1x1 convolution at the end.
@@ -231,10 +208,10 @@ class MobileNetV4(BaseBackbone):
         stem_channels: int,
         stages: Sequence[Sequence[_Block]],
         strides: list[BlockStride],
-        layers: dict[str, Any],
+        layers: ConfigType,
     ) -> Iterator[Group]:
         channels = make_divisible(stem_channels * max(1.0, self.widen_factor))
-        stem = _conv(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
+        stem = conv_norm_act(('conv_stem', 'bn1', 'act1'), in_channels, channels, 3, 2, **layers)
         yield Group(stem, channels, 2, is_output=False)
         remaining = iter(strides)
         for i, stage in enumerate(stages):
@@ -247,19 +224,16 @@ class MobileNetV4(BaseBackbone):
             yield Group({f'blocks.{i}': Sequential(*blocks)}, channels, place.total)
 
 
-def _build(
-    block: _Block, in_channels: int, place: BlockStride, layers: dict[str, Any]
-) -> nn.Module:
+def _build(block: _Block, in_channels: int, place: BlockStride, layers: ConfigType) -> nn.Module:
     if isinstance(block, _Conv):
-        names = ('conv', 'bn1', 'act1')
-        parts = _conv(names, in_channels, *block, place.stride, **layers)
+        parts = conv_norm_act(('conv', 'bn1', 'act1'), in_channels, *block, place.stride, **layers)
         return Sequential(OrderedDict(parts))
     mid_channels = make_divisible(in_channels * block.expand_ratio)
     if isinstance(block, _FusedIB):
-        expand = ('conv_exp', 'bn1', 'act1')
-        project = ('conv_pwl', 'bn2')
-        parts = _conv(expand, in_channels, mid_channels, 3, place.stride, **layers)
-        parts |= _conv(project, mid_channels, block.channels, 1, 1, **layers)
+        names = ('conv_exp', 'bn1', 'act1')
+        parts = conv_norm_act(names, in_channels, mid_channels, 3, place.stride, **layers)
+        linear = {key: cfg for key, cfg in layers.items() if key != 'act_cfg'}
+        parts['conv_pwl'], parts['bn2'] = conv_norm(mid_channels, block.channels, 1, **linear)
         return Sequential(OrderedDict(parts))
     return UniversalInvertedResidual(
         in_channels,
@@ -271,27 +245,3 @@ def _build(
         place.dilation,
         **layers,
     )
-
-
-def _conv(
-    names: Sequence[str],
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    stride: int,
-    conv_cfg: ConfigType | None,
-    norm_cfg: ConfigType | None,
-    act_cfg: ConfigType,
-) -> dict[str, nn.Module]:
-    """Returns a convolution, its norm and, where there is a name for it, its activation."""
-    conv = build_conv(
-        conv_cfg,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        padding=kernel_size // 2,
-        bias=norm_cfg is None,
-    )
-    norm = build_norm(norm_cfg, out_channels)[1]
-    return dict(zip(names, (conv, norm, build_activation_layer(act_cfg)), strict=False))

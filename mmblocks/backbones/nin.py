@@ -11,14 +11,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
-from mmblocks.backbones.plain import (
-    Conv,
-    Dropout,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Dropout, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
@@ -40,9 +33,8 @@ class NIN(BaseBackbone):
     stride.
 
     The net has no linear layer: the last 1x1 convolution has one channel per class, and its map's
-    mean is the logits. It therefore belongs to the classifier. Without ``num_classes`` the last
-    mlpconv layer ends before it, its weights are left out while loading, and nothing is dropped
-    out in training.
+    mean is the logits. It therefore belongs to the classifier: without ``num_classes`` the last
+    mlpconv layer ends before it, and there is no dropout.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -51,11 +43,10 @@ class NIN(BaseBackbone):
         out_indices: Which of the maps to give, 0 to 3, or 0 to 2 of the CIFAR net. Default: all;
             with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
-            published. With a norm the numbers in the keys are others, so published weights do
-            not fit.
+            published. A norm shifts the numbers in the keys, so that published weights no longer
+            fit.
         act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
-        drop_rate: Share of the values in front of the last mlpconv layers that a net with
-            classifier zeroes in training.
+        drop_rate: Dropout rate in front of the last mlpconv layers, of a net with classifier.
         **kwargs: Arguments of :class:`BaseBackbone`.
 
     Example:

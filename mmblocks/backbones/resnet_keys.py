@@ -37,13 +37,18 @@ _SE_IN_A_NET_WITHOUT = KeyMapping(
 
 
 def resnet_key_mappings(
-    stage_blocks: Sequence[int], strides: Sequence[int], avg_down: bool, with_se: bool = False
+    stage_blocks: Sequence[int],
+    strides: Sequence[int],
+    deep_stem: bool,
+    avg_down: bool,
+    with_se: bool = False,
 ) -> tuple[KeyMapping, ...]:
     """Returns the mappings of ResNet and its relatives.
 
     Args:
         stage_blocks: Number of blocks of each stage, built or not.
         strides: Stride of each stage that is built.
+        deep_stem: Whether the stem has three convolutions.
         avg_down: Whether shortcuts downsample by pooling.
         with_se: Whether the blocks have squeeze-and-excitations.
     """
@@ -59,7 +64,8 @@ def resnet_key_mappings(
         *(() if with_se else (_SE_IN_A_NET_WITHOUT,)),
         KeyMapping('detectron2', r'stem\.conv1\.weight|res2\.0\.', detectron2),
         *_REFUSED,
-        *_mmpretrain_key_mappings(strides if avg_down else ()),
+        # mmpretrain has nets with both or the deep stem alone.
+        *_mmpretrain_key_mappings(strides if deep_stem and avg_down else ()),
         KeyMapping(
             'timm (deep stem)',
             r'conv1\.0\.weight',

@@ -21,11 +21,7 @@ from mmblocks.backbones.conv_norm import conv_norm
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
-from mmblocks.layers.senet_blocks import (
-    SENet154Bottleneck,
-    SENetBasicBlock,
-    SENetBottleneck,
-)
+from mmblocks.layers.senet_blocks import SENet154Bottleneck, SENetBasicBlock, SENetBottleneck
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
@@ -51,8 +47,8 @@ class SENet(BaseBackbone):
     SENet-154 and the nets that were made with it in Caffe: they differ from SEResNet in the max
     pool of the stem, which does not pad, and in the place of the strides. State-dict keys are
     those of timm's ``legacy_senet154``, ``legacy_seresnet*`` and ``legacy_seresnext*``, whose
-    weights load as they are. Map i is the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; of an odd
-    size the pool gives the smaller half.
+    weights load as they are. Map i is the end of ``layer{i + 1}``, stride 4, 8, 16 or 32; the
+    pool rounds half of an odd size down.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 

@@ -13,13 +13,7 @@ from torch import nn
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
 from mmblocks.backbones.init_cfg import PLAIN_INIT_CFG
-from mmblocks.backbones.plain import (
-    Conv,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.fire import FireModule
 from mmblocks.utils.checks import check_arguments
@@ -63,8 +57,8 @@ class SqueezeNet(BaseBackbone):
         out_indices: Which of the four maps to give, 0 to 3. Default: (1, 2, 3), so strides 4 to
             16; with a classifier none.
         norm_cfg: Norm behind every convolution but the classifier's; None for none, as
-            published. With a norm the numbers in the keys are others, so published weights do
-            not fit.
+            published. A norm shifts the numbers in the keys, so that published weights no longer
+            fit.
         act_cfg: Activation behind every convolution but the classifier's, which has a ReLU.
         **kwargs: Arguments of :class:`BaseBackbone`.
 

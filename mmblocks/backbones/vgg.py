@@ -11,16 +11,11 @@ from torch import nn
 
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.classifier import optional_classifier, outputs_with_classifier
-from mmblocks.backbones.plain import (
-    Conv,
-    Layer,
-    LayerCfgs,
-    Pool,
-    plain_groups,
-)
+from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check_arguments, check_choice, check_per_stage
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 
@@ -31,12 +26,11 @@ class VGG(BaseBackbone):
 
     Every stage is a group and ends with its pooling, so its map has stride 2, 4, 8, 16 or 32.
     Arguments are mmpretrain's, keys torchvision's (``features.N``, ``classifier.N``). Weights of
-    torchvision, mmpretrain and timm load as they are, and those of the trunk of mmdet's SSDVGG;
-    those with BatchNorm need ``norm_cfg=dict(type='BN')``, behind convolutions that keep their
-    bias.
+    torchvision, mmpretrain, timm and the trunk of mmdet's SSDVGG load as they are; those with
+    BatchNorm need ``norm_cfg=dict(type='BN')``, behind convolutions that keep their bias.
 
-    The classifier pools to 7 x 7 as torchvision's does. timm's is a convolution there: the same
-    at 224 pixels and below, while of larger images timm averages over places.
+    The classifier pools to 7 x 7 as torchvision's does. timm has a convolution there: it gives the
+    same up to 224 pixels, and the mean over all positions of larger images.
 
     Arguments that are not listed are those of all nets: see :class:`BaseBackbone`.
 
@@ -50,8 +44,7 @@ class VGG(BaseBackbone):
         ceil_mode: Pool the border's odd pixels too, so that maps have the image's size over the
             stride, rounded up; without it, down.
         with_last_pool: Whether the last stage ends with a pooling.
-        drop_rate: Share of the values behind the classifier's first two layers that are zeroed in
-            training.
+        drop_rate: Dropout rate behind the classifier's first two layers.
 
     Example:
         >>> import torch

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmblocks.cli.arguments import add_options, make_parser
+from mmblocks.cli.command import command
 from mmblocks.describe.libraries import libraries_with
 from mmblocks.swap.outputs import build, check_options
-from mmblocks.utils.errors import UserError, command
+from mmblocks.utils.errors import UserError
 from mmblocks.utils.key_values import nested
 from mmblocks.weights.convert import OURS, convert_weights
 from mmblocks.weights.loading import TooFewFound

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from mmblocks.cli.arguments import add_options, add_scenes, make_parser
+from mmblocks.cli.command import command
 from mmblocks.digits.dataset import DigitsSettings
 from mmblocks.digits.demo import CONFIG, run_demo
 from mmblocks.engine import load_config
-from mmblocks.utils.errors import command
 
 
 def parse_args() -> argparse.Namespace:

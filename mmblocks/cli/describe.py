@@ -6,12 +6,13 @@ import argparse
 from typing import Any
 
 from mmblocks.cli.arguments import add_options, make_parser
+from mmblocks.cli.command import command
 from mmblocks.describe.readme import TABLES, write_tables
 from mmblocks.describe.structure import structure
 from mmblocks.engine import load_config
 from mmblocks.swap.detector import find_detector
 from mmblocks.swap.outputs import check_options
-from mmblocks.utils.errors import UserError, command, first_line
+from mmblocks.utils.errors import UserError, first_line
 from mmblocks.utils.key_values import nested
 from mmblocks.utils.types import ConfigType
 

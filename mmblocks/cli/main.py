@@ -6,7 +6,8 @@ import argparse
 import sys
 from importlib import import_module
 
-from mmblocks.utils.errors import UserError, command, did_you_mean
+from mmblocks.cli.command import command
+from mmblocks.utils.errors import UserError, did_you_mean
 
 # Each is a module beside this one; it is imported when its command runs.
 COMMANDS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import add_scenes, make_parser
+from mmblocks.cli.command import command
 from mmblocks.digits import DigitsSettings, make_digits
-from mmblocks.utils.errors import UserError, command
+from mmblocks.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmblocks.cli.arguments import add_options, make_parser
+from mmblocks.cli.command import command
 from mmblocks.swap import swap_backbone
-from mmblocks.utils.errors import UserError, command, note, warn
+from mmblocks.utils.errors import UserError, note, warn
 from mmblocks.utils.key_values import nested
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import make_runner_parser, parse_runner_args
+from mmblocks.cli.command import command
 from mmblocks.engine import load_config, prepare
 from mmblocks.engine.run import run
 from mmblocks.engine.testing import augment_tests, draw_predictions
-from mmblocks.utils.errors import UserError, command
+from mmblocks.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import make_runner_parser, parse_runner_args
+from mmblocks.cli.command import command
 from mmblocks.engine import load_config, prepare
 from mmblocks.engine.run import run
-from mmblocks.utils.errors import command
 
 
 def parse_args() -> argparse.Namespace:

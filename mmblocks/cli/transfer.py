@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mmblocks.cli.arguments import add_comparison, add_scenes, make_parser
+from mmblocks.cli.command import command
 from mmblocks.digits.transfer import RUNS, run_transfer
-from mmblocks.utils.errors import command
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,13 +12,14 @@ from mmengine.registry import MODELS
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.describe.catalog import build_on_meta
 from mmblocks.describe.table import VARIANTS
+from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping
 
 # Options that change which parts of a net there are and are no other net.
 _PARTS = ('num_classes', 'aux_logits')
 
 
-def libraries_with(cfg: dict[str, Any], backbone: BaseBackbone) -> list[str]:
+def libraries_with(cfg: ConfigType, backbone: BaseBackbone) -> list[str]:
     """Returns the names of the libraries that are known to have a net.
 
     They are those of the nets in the table of backbones that have all of its parts and the fewest

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from mmblocks.digits.handwriting import load_handwriting
+from mmblocks.utils.types import ConfigType
 
 SPLITS = ('train', 'test')
 
@@ -117,7 +118,7 @@ class BackboneClassifier(BaseModel):
         label_smoothing: float = 0.0,
         aux_loss_weight: float = 0.3,
         data_preprocessor: dict[str, Any] | None = None,
-        init_cfg: dict[str, Any] | None = None,
+        init_cfg: ConfigType | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)

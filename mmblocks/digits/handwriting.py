@@ -44,8 +44,8 @@ def load_handwriting() -> Handwriting:
 
 
 def split_samples(
-    labels: np.ndarray, digits: Sequence[int], split: str, seed: int
-) -> dict[int, np.ndarray]:
+    labels: NDArray[Any], digits: Sequence[int], split: str, seed: int
+) -> dict[int, NDArray[Any]]:
     """Returns the samples of one split, the same share of every digit.
 
     The samples of a digit are split by a generator of its own, so that its training and

@@ -37,7 +37,7 @@ def draw_scene(
     image_size: int,
     digit_size: tuple[int, int],
     digits_per_scene: tuple[int, int],
-) -> tuple[np.ndarray, list[Placed]]:
+) -> tuple[NDArray[Any], list[Placed]]:
     """Draws one scene.
 
     Args:
@@ -72,11 +72,11 @@ def draw_scene(
 
 
 def _lay_out(
-    rng: np.random.Generator, images: np.ndarray, image_size: int, digit_size: tuple[int, int]
-) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+    rng: np.random.Generator, images: NDArray[Any], image_size: int, digit_size: tuple[int, int]
+) -> tuple[list[NDArray[Any]], list[tuple[int, int]]]:
     """Gives every sample a size and a place where it overlaps the others slightly at most."""
     for _ in range(100):
-        masks: list[np.ndarray] = []
+        masks: list[NDArray[Any]] = []
         boxes: list[tuple[int, int, int, int]] = []
         for image in images:
             masks.append(ink_mask(rng, image, int(rng.integers(digit_size[0], digit_size[1] + 1))))
@@ -121,7 +121,7 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
     return max(width, 0) * max(height, 0) / min(a[2] * a[3], b[2] * b[3])
 
 
-def ink_mask(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
+def ink_mask(rng: np.random.Generator, image: NDArray[Any], size: int) -> NDArray[Any]:
     """Draws one sample with a little tilt and stretch, cut out exactly around its ink.
 
     Args:
@@ -160,13 +160,13 @@ def ink_mask(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarr
     return mask[top:bottom, left:right]
 
 
-def _bounds(ink: np.ndarray) -> tuple[int, int, int, int]:
+def _bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
     """Returns left, top, right, bottom of what is true, right and bottom excluded."""
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+def _background(rng: np.random.Generator, size: int) -> NDArray[Any]:
     """Draws a texture of two related colours: clouds, stripes, tiles or a gradient, with grain."""
     kind = _TEXTURES[rng.integers(len(_TEXTURES))]
     blend = kind(rng, size)[..., None]
@@ -206,7 +206,7 @@ def _gradient(rng: np.random.Generator, size: int) -> NDArray[Any]:
 _TEXTURES = (_clouds, _stripes, _tiles, _gradient)
 
 
-def _ink_colour(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
+def _ink_colour(rng: np.random.Generator, patch: NDArray[Any]) -> NDArray[Any]:
     """Draws a random colour that stands out from the lighter and the darker parts of a patch."""
     light = luminance(patch)
     dark, bright = np.percentile(light, 10), np.percentile(light, 90)
@@ -217,7 +217,7 @@ def _ink_colour(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
     return colours[enough[0] if len(enough) else contrasts.argmax()]
 
 
-def luminance(colour: np.ndarray) -> np.ndarray:
+def luminance(colour: NDArray[Any]) -> NDArray[Any]:
     """Returns the WCAG relative luminance (0..1) of sRGB colours (..., 3) in 0..255.
 
     Example:
@@ -229,7 +229,7 @@ def luminance(colour: np.ndarray) -> np.ndarray:
     return linear @ np.array([0.2126, 0.7152, 0.0722])
 
 
-def contrast(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def contrast(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Returns the WCAG contrast ratio (1..21) of two luminances.
 
     Example:

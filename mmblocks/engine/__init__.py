@@ -8,14 +8,13 @@ from mmblocks.engine.amp import BF16OptimWrapper
 from mmblocks.engine.config import find_config, load_config, merge_options
 from mmblocks.engine.launch import end_process_group
 from mmblocks.engine.runner import build_runner, prepare
-from mmblocks.utils.errors import UserError, command
+from mmblocks.utils.errors import UserError
 from mmblocks.weights.files import guard_loaders, read_checkpoint
 
 __all__ = [
     'BF16OptimWrapper',
     'UserError',
     'build_runner',
-    'command',
     'end_process_group',
     'find_config',
     'guard_loaders',

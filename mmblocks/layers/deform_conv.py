@@ -8,7 +8,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.deform_base import DeformConvBase, compiled_ops
-from mmblocks.utils.checks import COUNT, check
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check
 
 
 @MODELS.register_module()
@@ -225,7 +226,7 @@ class DeformConv2dPack(DeformConv2d):
 
     offset_channels = 2
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a map alone
         """Computes the offsets and convolves with them."""
         return self._run(x, self.conv_offset(x))
 
@@ -254,7 +255,7 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
 
     offset_channels = 3
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a map alone
         """Computes offsets and mask and convolves with them."""
         maps = self.conv_offset(x)
         points = self.deform_groups * self.num_points

@@ -51,7 +51,7 @@ def check_options(name: str, options: dict[str, Any], flag: str = '--backbone') 
         raise UserError(f'{name} needs {", ".join(lacking)}: {flag}-options {wanted}')
 
 
-def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any] | None:
+def choose_outputs(cfg: ConfigType, strides: Sequence[int]) -> dict[str, Any] | None:
     """Returns a backbone's config with the ``out_indices`` whose outputs have these strides.
 
     Where the backbone's default outputs have them, they stay; for any other stride it is the last
@@ -81,7 +81,7 @@ def choose_outputs(cfg: dict[str, Any], strides: Sequence[int]) -> dict[str, Any
     return dict(cfg, out_indices=tuple(last[stride] for stride in strides))
 
 
-def explain_misfit(cfg: dict[str, Any], strides: Sequence[int], skips: int, neck_input: str) -> str:
+def explain_misfit(cfg: ConfigType, strides: Sequence[int], skips: int, neck_input: str) -> str:
     """Returns why a backbone lacks the outputs that a detector needs, and what can be done.
 
     Args:

@@ -12,4 +12,5 @@ def is_tracing() -> bool:
         >>> is_tracing()
         False
     """
+    # torch.jit imports it without listing it among its names.
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]

@@ -168,12 +168,12 @@ def named_as(
 def _renamed(
     state_dict: Mapping[str, Tensor], names: Mapping[str, str | None], mapping: KeyMapping
 ) -> Named:
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for key, new in names.items():
-        if new in mapping.kernels:
-            renamed[new] = state_dict[key].unflatten(1, mapping.kernels[new])
-        elif new is not None:
-            renamed[new] = state_dict[key]
+        if new is not None:
+            kernel = mapping.kernels.get(new)
+            tensor = state_dict[key]
+            renamed[new] = tensor if kernel is None else tensor.unflatten(1, kernel)
     return Named(renamed, tuple(key for key, new in names.items() if new is None))
 
 

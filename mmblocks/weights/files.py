@@ -80,7 +80,7 @@ def guard_loaders() -> None:
     to it. What is wrong with a file becomes a `UserError`. May be called any number of times.
     """
     # Behind http(s), torchvision://, open-mmlab:// and mmcls:// alike.
-    checkpoint_module.load_url = _load_url
+    vars(checkpoint_module)['load_url'] = _load_url
     if hasattr(checkpoint_module, '_safe_torch_load'):
         # The OneDL fork loads through this, with an allow list that has the real getattr on it.
         checkpoint_module._safe_torch_load = torch.load
@@ -90,7 +90,7 @@ def guard_loaders() -> None:
             CheckpointLoader.register_scheme(prefix, _guarded(loader), force=True)
 
 
-def _guarded(loader: Callable) -> Callable:
+def _guarded(loader: Callable[..., Any]) -> Callable[..., Any]:
     def read(filename: str, map_location: Any = None) -> Any:
         if '://' not in filename:
             return _load_file(filename, map_location)
@@ -101,7 +101,7 @@ def _guarded(loader: Callable) -> Callable:
     def load(filename: str, map_location: Any = None) -> Any:
         return _under_one_name(read(filename, map_location))
 
-    load.guarded = read
+    load.guarded = read  # type: ignore[attr-defined]
     return load
 
 
@@ -236,7 +236,7 @@ def extract_state_dict(checkpoint: Any, path: str) -> dict[str, torch.Tensor]:
 
 
 def _without_prefix(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    stripped = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
+    stripped: Any = type(state_dict)((k.removeprefix('module.'), v) for k, v in state_dict.items())
     if hasattr(state_dict, '_metadata'):
         stripped._metadata = state_dict._metadata
     return stripped

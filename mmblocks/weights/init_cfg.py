@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit, update_init_info
 
+from mmblocks.utils.types import MultiConfig
 from mmblocks.weights.loading import load_pretrained
 from mmblocks.weights.own_init import own_values, start_own_layers
 from mmblocks.weights.report import LoadReport
@@ -17,10 +18,8 @@ from mmblocks.weights.report import LoadReport
 _PRETRAINED = ('Pretrained', 'PretrainedInit', 'mmengine.Pretrained', PretrainedInit)
 _OPTIONS = tuple(inspect.signature(load_pretrained).parameters)[1:]
 
-InitCfg = dict | list[dict] | None
 
-
-def check_init_cfg(init_cfg: InitCfg) -> None:
+def check_init_cfg(init_cfg: MultiConfig | None) -> None:
     """Checks the entries of an ``init_cfg`` that load weights.
 
     Args:
@@ -46,7 +45,9 @@ checkpoint, prefix, map_location, min_match, adapt_input, allow_nonfinite
             )
 
 
-def init_random(module: BaseModule, init_weights: Callable[[], None], default: InitCfg) -> None:
+def init_random(
+    module: BaseModule, init_weights: Callable[[], None], default: MultiConfig | None
+) -> None:
     """Initialises all tensors of a module; weights fill them afterwards.
 
     Args:
@@ -57,7 +58,7 @@ def init_random(module: BaseModule, init_weights: Callable[[], None], default: I
     loading, others = _split(module.init_cfg)
     given = module.init_cfg
     if loading:
-        module.init_cfg = others or copy.deepcopy(default)
+        module.init_cfg = others if others else copy.deepcopy(default)
     kept = own_values(module)
     try:
         init_weights()
@@ -83,7 +84,7 @@ def load_init_cfg(module: BaseModule) -> list[LoadReport]:
     return reports
 
 
-def _split(init_cfg: InitCfg) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _split(init_cfg: MultiConfig | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns the options of the entries that load weights, and the other entries."""
     given = init_cfg or []
     entries = [given] if isinstance(given, dict) else list(given)

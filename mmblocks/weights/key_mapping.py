@@ -83,8 +83,7 @@ def rename_keys(keys: Sequence[str], mappings: Sequence[KeyMapping]) -> dict[str
         raise ValueError(f'these are weights of {mapping.name}: {mapping.refused}')
     ours = {theirs: name for name, theirs in mapping.pairs}
     renamed = _rename(keys, ours | dict.fromkeys(mapping.dropped))
-    counts = Counter(renamed.get(key, key) for key in keys)
-    del counts[None]
+    counts = Counter(name for key in keys if (name := renamed.get(key, key)) is not None)
     if twice := sorted(name for name, count in counts.items() if count > 1):
         raise ValueError(f'{mapping.name} keys: several become {twice[:3]}')
     return renamed
@@ -191,7 +190,7 @@ def register_key_mappings(module: nn.Module, mappings: Sequence[KeyMapping]) -> 
             MMEngine's, rename from now on.
         mappings: The mappings to know.
     """
-    module.key_mappings = tuple(mappings)
+    module.key_mappings = tuple(mappings)  # type: ignore[assignment]  # neither tensor nor module
     module.register_load_state_dict_pre_hook(_Renamer(tuple(mappings)))
 
 

@@ -24,7 +24,8 @@ def out_of_place(
         names: The names in its weights, as they are there, without their prefix, and here.
         report: What of them has found its place.
     """
-    if not hasattr(module, 'group_parts'):
+    group_parts = getattr(module, 'group_parts', None)
+    if group_parts is None:
         parts = tuple(f'{name}.' for name, _ in module.named_children())
         return [name for name in report.unexpected if name.startswith(parts)]
     # Blocks that the net does not have keep the names of a foreign mapping: they stand beside some
@@ -36,7 +37,7 @@ def out_of_place(
         if ours in matched
         for parent in _numbered_parents(name)
     }
-    parts = tuple(f'{part}.' for names in module.group_parts().values() for part in names)
+    parts = tuple(f'{part}.' for names in group_parts().values() for part in names)
     inserted = getattr(module, 'inserted', {})
     replaced = tuple(f'{name}.' for name, entry in inserted.items() if entry.by == 'replace_convs')
     return [

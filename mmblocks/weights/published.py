@@ -17,7 +17,7 @@ class Trait(NamedTuple):
         argument: Returns the argument of a config that sets a value.
     """
 
-    of: Callable[[nn.Module], set]
+    of: Callable[[nn.Module], set[Any]]
     argument: Callable[[Any, nn.Module], str]
 
 

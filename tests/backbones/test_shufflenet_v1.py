@@ -25,7 +25,7 @@ def shapes(net):
 def test_its_arguments_are_mmpretrains_and_in_channels(theirs):
     ours, his = (list(inspect.signature(c).parameters.values()) for c in (ShuffleNetV1, theirs))
     assert [(p.name, p.default) for p in ours[: len(his)]] == [(p.name, p.default) for p in his]
-    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins']
+    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins', 'replace_convs']
 
 
 def test_every_width_can_be_built_and_is_mmpretrains_where_that_has_it(theirs):

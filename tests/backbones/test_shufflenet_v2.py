@@ -20,7 +20,7 @@ def mmpretrain(peer):
 def test_its_arguments_are_mmpretrains_and_in_channels(mmpretrain):
     ours, his = (list(inspect.signature(c).parameters.values()) for c in (ShuffleNetV2, mmpretrain))
     assert [(p.name, p.default) for p in ours[: len(his)]] == [(p.name, p.default) for p in his]
-    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins']
+    assert [p.name for p in ours[len(his) :]] == ['in_channels', 'plugins', 'replace_convs']
 
 
 def test_torchvisions_weights_load_below_a_detector_and_without_the_last_convolution(peer):

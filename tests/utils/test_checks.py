@@ -226,3 +226,10 @@ def test_every_public_class_is_looked_at():
 def test_the_small_forms_are_right_themselves(cls, cfg):
     with torch.device('meta'):
         assert isinstance(cls(**cfg), nn.Module)
+
+
+@pytest.mark.parametrize('cls', [mmblocks.GhostNet, mmblocks.SENet, mmblocks.ResNeXt])
+def test_an_argument_that_is_handed_on_and_not_there_is_named_with_those_that_are_near(cls):
+    message = rf'{cls.__name__}\(\) has no argument frozen_stage=1; did you mean frozen_stages\?'
+    with pytest.raises(TypeError, match=message):
+        cls(50, frozen_stage=1)

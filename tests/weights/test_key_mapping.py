@@ -12,7 +12,7 @@ from mmblocks.describe.catalog import build_on_meta
 from mmblocks.describe.table import VARIANTS
 from mmblocks.weights import KeyMapping, register_key_mappings, rename_keys
 from mmblocks.weights.key_mapping import CannotBeWritten, write_keys
-from tests.pairs import PAIRS
+from tests.pairs import one_of_each
 
 SWAPPED = KeyMapping(
     'swapped', r'theirs_only', (('b', 'a'), ('a', 'b')), dropped=('theirs_only', 'theirs_too')
@@ -124,9 +124,10 @@ def test_keys_that_would_not_load_as_what_they_are_cannot_be_written():
 DILATED = dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
 CONFIGS = [
     *(variant.cfg for variant in VARIANTS),
-    *(pair.cfg for pair in PAIRS),
+    *(pair.cfg for pair in one_of_each()),
     *(dict(type='ResNetV1d', depth=depth, **DILATED) for depth in (18, 50)),
     dict(type='ResNetV1d', depth=50, strides=(1, 1, 2, 2)),
+    dict(type='ResNet', depth=18, avg_down=True),
     dict(type='SEResNet', depth=18, deep_stem=True, avg_down=True),
     *(
         dict(type=name, num_classes=3, **options)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmblocks.utils.errors import UserError, command
+from mmblocks.cli.command import command
+from mmblocks.utils.errors import UserError
 
 
 def ending(monkeypatch, capsys, error):
@@ -33,7 +34,7 @@ def test_what_the_user_can_put_right_is_one_line(monkeypatch, capsys):
 
 def test_of_several_processes_the_others_wait_for_the_first(monkeypatch, capsys):
     waited = []
-    monkeypatch.setattr('mmblocks.utils.errors.time.sleep', waited.append)
+    monkeypatch.setattr('mmblocks.cli.command.time.sleep', waited.append)
     monkeypatch.setenv('RANK', '0')
     assert ending(monkeypatch, capsys, UserError('no'))[1] == 'error: no\n'
     assert waited == []
