@@ -30,6 +30,7 @@ def build(folder: Path) -> None:
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
     subprocess.run([*pip, 'install', '-q', '--no-deps', '-c', PINS, 'ninja', 'psutil', 'wheel'])
     env = {
+        'MAX_JOBS': str(os.cpu_count()),  # a compiler takes up to 2 GB; mmcv would start 4 at least
         **os.environ,
         'MMCV_WITH_OPS': '1',
         'CUDA_VISIBLE_DEVICES': '',  # mmcv's setup.py builds for any GPU that torch sees
