@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mmblocks.utils.checks import Accepted, shown
+from mmblocks.utils.accepted import Accepted
+from mmblocks.utils.checks import shown
 
 Arch = TypeVar('Arch', bound=tuple[Any, ...])
 

@@ -16,7 +16,8 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.csp import C3, C2f, spatial_conv
 from mmblocks.layers.focus import Focus
 from mmblocks.layers.spp import SPPBottleneck, checked_windows
-from mmblocks.utils.checks import check_arguments, check_choice, is_count
+from mmblocks.utils.accepted import is_count
+from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.published import Published
 

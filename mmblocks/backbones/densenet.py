@@ -21,7 +21,8 @@ from mmblocks.backbones.conv_norm import conv_norm_act
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.dense_block import DenseBlock, DenseTransition
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import COUNT, COUNTS, check_arguments, share_of
+from mmblocks.utils.accepted import COUNT, COUNTS
+from mmblocks.utils.checks import check_arguments, share_of
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, register_key_mappings
 

@@ -25,7 +25,8 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.edge_residual import EdgeResidual
 from mmblocks.layers.inverted_residual import InvertedResidual
-from mmblocks.utils.checks import FACTOR, Accepted, check_arguments
+from mmblocks.utils.accepted import FACTOR, Accepted
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings

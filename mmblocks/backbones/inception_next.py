@@ -20,16 +20,8 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.meta_next import MetaNeXtBlock
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import (
-    COUNTS,
-    FACTOR,
-    ODD,
-    Accepted,
-    check_arguments,
-    is_list_of,
-    is_number,
-    shown,
-)
+from mmblocks.utils.accepted import COUNTS, FACTOR, ODD, Accepted, is_list_of, is_number
+from mmblocks.utils.checks import check_arguments, shown
 from mmblocks.utils.types import ConfigType
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 

@@ -20,16 +20,8 @@ from mmblocks.backbones.variant import Variant
 from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.residual import BasicBlock, Bottleneck
-from mmblocks.utils.checks import (
-    COUNT,
-    Accepted,
-    check,
-    check_arguments,
-    check_choice,
-    check_per_stage,
-    is_layer_cfg,
-    is_list_of,
-)
+from mmblocks.utils.accepted import COUNT, Accepted, is_layer_cfg, is_list_of
+from mmblocks.utils.checks import check, check_arguments, check_choice, check_per_stage
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import register_key_mappings
 

@@ -14,7 +14,8 @@ from mmblocks.backbones.classifier import optional_classifier, outputs_with_clas
 from mmblocks.backbones.plain import Conv, Layer, LayerCfgs, Pool, plain_groups
 from mmblocks.backbones.variant import Variant
 from mmblocks.layers.norm import build_norm
-from mmblocks.utils.checks import COUNT, check_arguments, check_choice, check_per_stage
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check_arguments, check_choice, check_per_stage
 from mmblocks.utils.types import ConfigType, MultiConfig
 from mmblocks.weights.key_mapping import KeyMapping, drop_parts, register_key_mappings
 

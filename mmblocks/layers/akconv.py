@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.point_conv import convolve_points
-from mmblocks.utils.checks import PAIR, check, check_arguments, is_count
+from mmblocks.utils.accepted import PAIR, is_count
+from mmblocks.utils.checks import check, check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 

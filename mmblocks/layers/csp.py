@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
-from mmblocks.utils.checks import ODD, Accepted, check_arguments, is_list_of, share_of
+from mmblocks.utils.accepted import ODD, Accepted, is_list_of
+from mmblocks.utils.checks import check_arguments, share_of
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 _TWO_KERNELS = Accepted(

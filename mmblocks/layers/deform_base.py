@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from mmblocks.ops.deform_conv import deform_conv
 from mmblocks.ops.finder import runs_compiled_ops
-from mmblocks.utils.checks import AUTO_FLAG, PADDING, PAIR, check_arguments
+from mmblocks.utils.accepted import AUTO_FLAG, PADDING, PAIR
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.tracing import is_tracing
 
 BACKENDS = ('auto', 'mmcv', 'torch')

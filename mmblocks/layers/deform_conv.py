@@ -8,7 +8,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.deform_base import DeformConvBase, compiled_ops
-from mmblocks.utils.checks import COUNT, check
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check
 
 
 @MODELS.register_module()

@@ -9,7 +9,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from mmblocks.utils.checks import Accepted, check_arguments, is_number
+from mmblocks.utils.accepted import Accepted, is_number
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 

@@ -10,7 +10,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.utils.checks import COUNT, check_arguments
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 

@@ -15,7 +15,8 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
-from mmblocks.utils.checks import FROM_ZERO, Accepted, check_arguments, is_count
+from mmblocks.utils.accepted import FROM_ZERO, Accepted, is_count
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 

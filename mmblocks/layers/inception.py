@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
-from mmblocks.utils.checks import COUNT, check_arguments
+from mmblocks.utils.accepted import COUNT
+from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 

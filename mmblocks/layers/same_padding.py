@@ -6,7 +6,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmblocks.utils.checks import PADDING, PAIR, check_arguments
+from mmblocks.utils.accepted import PADDING, PAIR
+from mmblocks.utils.checks import check_arguments
 
 
 @MODELS.register_module()

@@ -10,15 +10,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.utils.checks import (
-    ACTIVATION,
-    AUTO_FLAG,
-    Accepted,
-    check,
-    check_arguments,
-    is_layer_cfg,
-    is_list_of,
-)
+from mmblocks.utils.accepted import ACTIVATION, AUTO_FLAG, Accepted, is_layer_cfg, is_list_of
+from mmblocks.utils.checks import check, check_arguments
 from mmblocks.utils.make_divisible import make_divisible
 from mmblocks.utils.types import ConfigType, MultiConfig
 

@@ -12,7 +12,8 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import add_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SEModule
-from mmblocks.utils.checks import MODULE, check_arguments, check_choice
+from mmblocks.utils.accepted import MODULE
+from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
 
 

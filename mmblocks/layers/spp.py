@@ -11,7 +11,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmblocks.layers.conv_module import ConvModule
-from mmblocks.utils.checks import ODD, check_arguments, is_list_of, shown
+from mmblocks.utils.accepted import ODD, is_list_of
+from mmblocks.utils.checks import check_arguments, shown
 from mmblocks.utils.types import ConfigType, MultiConfig
 
 

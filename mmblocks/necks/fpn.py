@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.necks.top_blocks import TopBlock
-from mmblocks.utils.checks import LAYER, OPTIONS, Accepted, check_arguments, is_count, shown
+from mmblocks.utils.accepted import LAYER, OPTIONS, Accepted, is_count
+from mmblocks.utils.checks import check_arguments, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import find_layer
 from mmblocks.utils.types import ConfigType, MultiConfig

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mmblocks.layers.positions import PARALLEL
-from mmblocks.utils.checks import Accepted, check, is_layer_cfg, shown
+from mmblocks.utils.accepted import Accepted, is_layer_cfg
+from mmblocks.utils.checks import check, shown
 from mmblocks.utils.lookup import find_layer
 from mmblocks.utils.types import ConfigType
 

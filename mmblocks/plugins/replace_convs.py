@@ -10,7 +10,8 @@ from torch import nn
 from mmblocks.layers.same_padding import Conv2dSamePadding
 from mmblocks.plugins.insert import Inserted
 from mmblocks.plugins.parse import check_stages
-from mmblocks.utils.checks import FLAG, check, check_choice, is_layer_cfg, shown
+from mmblocks.utils.accepted import FLAG, is_layer_cfg
+from mmblocks.utils.checks import check, check_choice, shown
 from mmblocks.utils.errors import first_line
 from mmblocks.utils.lookup import accepted_arguments, find_layer
 from mmblocks.utils.probe import as_size, clone_input, probe_layer
