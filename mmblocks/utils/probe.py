@@ -82,7 +82,8 @@ def blank_copy(module: nn.Module, device: str) -> nn.Module:
         >>> blank_copy(nn.Linear(1, 1), 'cpu').weight.item()
         0.0
     """
-    twin = copy.deepcopy(module).to_empty(device=device).eval()
+    twin = copy.deepcopy(module).to_empty(device=device)
+    twin.eval()  # on a line of its own: not every layer's train() returns it
     if device != 'meta':
         with torch.no_grad():
             for tensor in twin.state_dict().values():
