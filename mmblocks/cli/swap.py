@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,9 @@ def main() -> None:
     warnings.filterwarnings('ignore', category=FutureWarning, module='mmdet')
     out = None if args.out is None else _checked_out(args)
     folder = '.' if out is None else out.parent
-    swap = swap_backbone(args.base, _backbone(args), folder, args.at)
+    # The config alone goes to stdout, and MMEngine's log would go there, too.
+    with contextlib.redirect_stdout(sys.stderr):
+        swap = swap_backbone(args.base, _backbone(args), folder, args.at)
     if out is None:
         print(swap.text, end='')
         note(swap.report)
