@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmblocks.backbones.base import BaseBackbone
 from mmblocks.backbones.variant import Variant
 from mmblocks.describe.catalog import build_on_meta, list_backbones
+from mmblocks.utils.probe import skip_batch_norms
 from mmblocks.utils.text import joined, markdown_table
 from mmblocks.weights.published import unmet_needs
 
@@ -59,7 +60,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
     channels: Any = next(m.in_channels for m in backbone.modules() if hasattr(m, 'in_channels'))
     image = torch.empty(1, channels, image_size, image_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        backbone.eval()(image)
+        skip_batch_norms(backbone.eval())(image)
     return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmblocks.utils.probe import blank_copy, run_on_meta_or_cpu
+from mmblocks.utils.probe import blank_copy, run_on_meta_or_cpu, skip_batch_norms
 
 # Channels, height and width of input and output, by the module's name.
 Shapes = dict[str, tuple[torch.Size, torch.Size]]
@@ -30,7 +30,9 @@ def module_shapes(net: nn.Module, image_size: int = 224) -> Shapes:
 
 @torch.no_grad()
 def _shapes(net: nn.Module, image_size: int, device: str) -> Shapes:
-    twin: Any = blank_copy(net, device)  # a backbone, whose class stands above this room
+    twin: Any = skip_batch_norms(
+        blank_copy(net, device)
+    )  # a backbone, whose class stands above this room
     # Blocks that are recomputed one by one leave the modules around them out.
     twin.with_cp = False
     shapes: Shapes = {}

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 _T = TypeVar('_T')
@@ -89,6 +90,32 @@ def blank_copy(module: nn.Module, device: str) -> nn.Module:
             for tensor in twin.state_dict().values():
                 tensor.zero_()
     return twin
+
+
+def skip_batch_norms(module: nn.Module) -> nn.Module:
+    """Lets the BatchNorms of a module return their input.
+
+    They change no shape, and take half of the time of a run on the meta device.
+
+    Args:
+        module: A module that is run for its shapes alone.
+
+    Returns:
+        The same module.
+
+    Example:
+        >>> norm = skip_batch_norms(nn.BatchNorm2d(4))
+        >>> norm(torch.ones(1, 4, 2, 2)).sum().item()
+        16.0
+    """
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.forward = _identity  # type: ignore[assignment]
+    return module
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
 
 
 @torch.inference_mode(False)  # in which tensors have no versions
