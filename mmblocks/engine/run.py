@@ -36,7 +36,9 @@ def _run(cfg: Config, task: Literal['train', 'test'], out: str | None, keep_goin
     except ModuleNotFoundError as error:
         if error.name != 'mmdet':
             raise
-        raise UserError('mmdet is missing; install mmblocks[openmmlab]') from error
+        raise UserError(
+            'mmdet is missing; install mmblocks[lite] or mmblocks[openmmlab]'
+        ) from error
     setup_cache_size_limit_of_dynamo()
     runner = build_runner(cfg, task, keep_going)
     if task == 'train':

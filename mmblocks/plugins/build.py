@@ -111,16 +111,16 @@ def _check_fits(layer: nn.Module, place: Place, position: str) -> None:
     """Raises unless a layer gives what has to stand there; keeps it from writing into its input."""
     kind = type(layer).__name__
     try:
-        trial = probe_layer(layer, place.in_shape)
+        probe = probe_layer(layer, place.in_shape)
     except ValueError as error:
         raise ValueError(f'plugins: {kind} at {position} does not fit: {error}') from error
-    if trial.out_shape is not None and not place.is_filled_by(trial.out_shape):
+    if probe.out_shape is not None and not place.is_filled_by(probe.out_shape):
         raise ValueError(
-            f'plugins: {kind} at {position} makes {as_size(trial.out_shape)} of '
+            f'plugins: {kind} at {position} makes {as_size(probe.out_shape)} of '
             f'{as_size(place.in_shape)}, but {as_size(place.out_shape)} is needed there (channels, '
             'height, width)'
         )
-    if trial.in_place:
+    if probe.in_place:
         clone_input(layer)
 
 

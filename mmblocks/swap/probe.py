@@ -12,7 +12,6 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
 from mmblocks.backbones.base import BaseBackbone
-from mmblocks.utils.probe import skip_batch_norms
 
 # The smaller is large enough for the four extra levels of SSD's neck. By their difference, a stride
 # shows even where layers do not pad and maps fall short of the image's size over the stride.
@@ -91,7 +90,6 @@ def _run(part: Mapping[str, Any], images: list[Any], device: str) -> tuple[Probe
         module = MODELS.build(ConfigDict(_without_weights(part)))
     # On lines of their own: mmdet's nets do not return themselves.
     module.eval()
-    skip_batch_norms(module)
     outs = [module(_zeros(x, device)) for x in images]
     # Some nets freeze only now. Ours have done so, and would warn of weights that they lack.
     if not isinstance(module, BaseBackbone):

@@ -12,8 +12,8 @@ from mmengine.model.weight_init import BaseInit, PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
+from mmblocks.utils.cfg_problems import activation_problem, conv_problem, norm_problem
 from mmblocks.utils.errors import did_you_mean, first_line
-from mmblocks.utils.layer_trial import activation_problem, conv_problem, norm_problem
 from mmblocks.utils.types import ConfigType
 
 

@@ -12,10 +12,9 @@ from mmblocks.describe.structure import structure
 from mmblocks.layers.focus import Focus
 from mmblocks.plugins.build import IdentityStart
 from mmblocks.plugins.shapes import module_shapes
-from tests.backbones.nets import NETS
+from tests.backbones.nets import NETS, build, every_net
 from tests.parity import randomise
 
-every_net = pytest.mark.parametrize('net', NETS, ids=str)
 LAYERS = dict(
     after=dict(type='mmblocks.ECA'), parallel=dict(type='ConvModule', kernel_size=3, padding=1)
 )
@@ -23,10 +22,6 @@ LAYERS = dict(
 
 # Nets whose convolutions all have larger kernels.
 WITHOUT_POINTWISE = ('AlexNet', 'LeNet5', 'VGG')
-
-
-def build(net, **options):
-    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
 
 
 def everywhere(positions, init='identity'):

@@ -5,18 +5,8 @@ import torch
 from mmengine.registry import MODELS
 from torch.testing import assert_close
 
-from tests.backbones.nets import NETS
+from tests.backbones.nets import build, every_net, images
 from tests.parity import randomise
-
-every_net = pytest.mark.parametrize('net', NETS, ids=str)
-
-
-def build(net, **options):
-    return MODELS.build(dict(net.cfg, type=f'mmblocks.{net.cfg["type"]}', **options))
-
-
-def image(net, size=64):
-    return torch.rand(2, net.in_channels, size, size + 32)
 
 
 @every_net
@@ -29,7 +19,7 @@ def test_other_layers_take_the_place_of_its_spatial_convolutions(net):
         for module in stitched.group(0):
             assert not any(isinstance(m, Double) for m in module.modules())
     stitched.load_state_dict(randomise(plain).state_dict())
-    x = image(net)
+    x = images(net, 64, 96)
     with torch.no_grad():
         shapes = [out.shape for out in plain.eval()(x)]
         assert [out.shape for out in stitched.eval()(x)] == shapes

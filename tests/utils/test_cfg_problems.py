@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmblocks.utils.layer_trial import activation_problem, conv_problem, norm_problem
+from mmblocks.utils.cfg_problems import activation_problem, conv_problem, norm_problem
 
 
 @pytest.mark.parametrize(
