@@ -112,6 +112,9 @@ class DenseNet(BaseBackbone):
             arch, self.arch_settings, growth_rate=COUNT, depths=COUNTS, init_channels=COUNT
         )
         self.arch = arch
+        if norm_cfg is not None and act_cfg == dict(type='ReLU'):
+            # What a norm gives may be overwritten; without, it would be maps that are outputs.
+            act_cfg = dict(act_cfg, inplace=True)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         block_options = dict(
             layers,

@@ -123,7 +123,7 @@ class MobileNetV3(BaseBackbone):
     published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16
     se_cfg: ClassVar[ConfigType] = dict(
-        ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid))
+        ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid, inplace=False))
     )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         'small': _Arch(_SMALL, 1.0),

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 Run = Callable[[], Any]
+_SHORT = 0.1  # seconds
 
 
 class Spread(NamedTuple):
@@ -58,9 +59,9 @@ def interleave(
     names = list(runs)
     for _ in range(rounds):
         for name in names:
-            # A first one pays for the memory and caches that the run before has left.
-            runs[name]()
-            seconds[name].append(_seconds(runs[name]))
+            taken = _seconds(runs[name])
+            # A short one pays for the memory and caches that the run before it has left.
+            seconds[name].append(_seconds(runs[name]) if taken < _SHORT else taken)
         names.append(names.pop(0))
         after_round()
     return seconds

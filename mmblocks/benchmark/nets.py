@@ -104,7 +104,7 @@ NETS = (
         'GhostNet',
         dict(type='GhostNet', out_indices=(2, 4, 6, 9)),
         timm='ghostnet_100',
-        timm_options=_TRUNK,
+        timm_options=dict(_TRUNK, drop_rate=0.0),
     ),
     _net('MobileNetV1', dict(type='MobileNetV1'), timm='mobilenetv1_100'),
     _net(
