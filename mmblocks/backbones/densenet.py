@@ -97,7 +97,7 @@ class DenseNet(BaseBackbone):
         frozen_stages: int = -1,
         init_cfg: MultiConfig | None = None,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         conv_cfg: ConfigType | None = None,
         num_classes: int = -1,
         plugins: Sequence[ConfigType] | None = None,

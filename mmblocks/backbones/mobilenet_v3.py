@@ -141,7 +141,7 @@ class MobileNetV3(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,

@@ -117,7 +117,7 @@ class ResNet(BaseBackbone):
         dcn: ConfigType | None = None,
         stage_with_dcn: Sequence[bool] = (False, False, False, False),
         plugins: Sequence[ConfigType] | None = None,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         zero_init_residual: bool = True,
         pretrained: str | None = None,
         init_cfg: MultiConfig | None = None,

@@ -46,6 +46,7 @@ def _to_inference(net: BenchmarkNet, plain: nn.Module) -> nn.Module:
 
 FORMS = {
     'with_cp': Form(True, _with_cp(True)),
+    'norm_act': Form(True, _with_cp('norm_act')),
     'channels_last': Form(True, _channels_last),
 }
 if hasattr(mmblocks, 'to_inference'):

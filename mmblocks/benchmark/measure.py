@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -83,9 +84,12 @@ def _seconds(run: Run) -> float:
 def bytes_kept(model: nn.Module, x: Tensor) -> int:
     """Counts the bytes that a forward pass keeps for backward.
 
+    They are those of all that it has made and that the graph of the last map's sum still holds,
+    whether saved by autograd or kept by checkpointing.
+
     Args:
-        model: The net, whose own tensors are left out.
-        x: Images, (N, channels, H, W), left out, too.
+        model: The net.
+        x: Images, (N, channels, H, W).
 
     Returns:
         The bytes of all storages, each counted once.
@@ -95,23 +99,41 @@ def bytes_kept(model: nn.Module, x: Tensor) -> int:
         >>> bytes_kept(net, torch.rand(1, 3, 8, 8)) == 4 * 8 * 8 * 4
         True
     """
-    own = {_address(tensor) for tensor in (x, *model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
+    with _Storages() as storages:
+        *_, last = tensors_of(model(x))
+        total = last.sum()
+        del last
+    kept = storages.bytes_alive() - total.untyped_storage().nbytes()
+    return kept
 
-    def keep(tensor: Tensor) -> Tensor:
-        if _address(tensor) not in own:
-            kept[_address(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        out = model(x)
-    # The graph lives until here, so that no address stands for two storages.
-    del out
-    return sum(kept.values())
+class _Storages(TorchDispatchMode):
+    """Notes the storages of all tensors that are made in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sizes: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        before = {_address(tensor) for tensor in tensors_of((args, kwargs))}
+        out = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(out):
+            # A view, or what an operation in place gives, has the storage of an argument.
+            if _address(tensor) not in before:
+                storage = tensor.untyped_storage()
+                reference = StorageWeakRef(storage)
+                self._sizes[reference.cdata] = (reference, storage.nbytes())
+        return out
+
+    def bytes_alive(self) -> int:
+        """Counts the bytes of those that are not freed yet."""
+        return sum(size for reference, size in self._sizes.values() if not reference.expired())
 
 
 def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    return tensor.untyped_storage()._cdata
 
 
 def peak_bytes(run: Run) -> int:
