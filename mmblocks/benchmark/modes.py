@@ -14,6 +14,7 @@ class Mode(NamedTuple):
     """A way to run nets.
 
     Attributes:
+        name: Its name on the command line.
         title: Its name in the table.
         batch: Number of images.
         size: Height and width of the images in pixels.
@@ -21,6 +22,7 @@ class Mode(NamedTuple):
         bf16: Whether it runs in bfloat16 by autocast.
     """
 
+    name: str
     title: str
     batch: int
     size: int
@@ -50,13 +52,13 @@ class Mode(NamedTuple):
 
 
 CPU_MODES = (
-    Mode('inference 1 x 320 px', 1, 320),
-    Mode('inference 8 x 224 px', 8, 224),
-    Mode('training 4 x 160 px', 4, 160, training=True),
+    Mode('single', 'inference 1 x 320 px', 1, 320),
+    Mode('batch', 'inference 8 x 224 px', 8, 224),
+    Mode('training', 'training 4 x 160 px', 4, 160, training=True),
 )
 CUDA_MODES = (
-    Mode('inference 1 x 320 px', 1, 320),
-    Mode('inference 64 x 224 px, bf16', 64, 224, bf16=True),
-    Mode('training 64 x 224 px', 64, 224, training=True),
-    Mode('training 64 x 224 px, bf16', 64, 224, training=True, bf16=True),
+    Mode('single', 'inference 1 x 320 px', 1, 320),
+    Mode('batch', 'inference 64 x 224 px, bf16', 64, 224, bf16=True),
+    Mode('training', 'training 64 x 224 px', 64, 224, training=True),
+    Mode('training', 'training 64 x 224 px, bf16', 64, 224, training=True, bf16=True),
 )

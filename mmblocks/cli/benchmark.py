@@ -25,6 +25,8 @@ from mmblocks.cli.arguments import make_parser
 from mmblocks.cli.command import command
 from mmblocks.utils.errors import UserError, did_you_mean, note, warn
 
+MODES = tuple(dict.fromkeys(mode.name for mode in CPU_MODES))
+
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
@@ -35,6 +37,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', metavar='NET', help='nets by their titles')
     parser.add_argument('--rounds', type=int, default=15, metavar='N', help='default: %(default)s')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        choices=MODES,
+        default=MODES,
+        help='inference of a single image or of a batch, training; default: all',
+    )
     parser.add_argument(
         '--threads', type=int, default=1, metavar='N', help='CPU threads; default: %(default)s'
     )
@@ -62,7 +71,8 @@ def main() -> None:
     nets = _choose(args.only)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    modes = CUDA_MODES if args.device == 'cuda' else CPU_MODES
+    all_modes = CUDA_MODES if args.device == 'cuda' else CPU_MODES
+    modes = [mode for mode in all_modes if mode.name in args.modes]
     settings = Settings(modes, args.rounds, args.device, args.forms)
     logging.disable(logging.INFO)  # libraries that say what they do
     with peers_importable(args.peers), warnings.catch_warnings():

@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 _CONVOLUTION = torch.ops.aten.convolution.default
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_IS_TRAINING = 5  # the position of this argument of it
 
 
 def checkpoint_block(block: Sequence[nn.Module], x: Tensor, keep_convs: bool = False) -> Tensor:
@@ -120,11 +122,12 @@ class _BuffersHeld(AbstractContextManager[None]):
 
 
 class _ConvsKept(TorchDispatchMode):
-    """Keeps the outputs of convolutions."""
+    """Keeps the outputs of convolutions, and the statistics that BatchNorms have used."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outputs: list[tuple[Tensor, int]] = []
+        self.statistics: list[tuple[Tensor, Tensor]] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -132,12 +135,14 @@ class _ConvsKept(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func is _CONVOLUTION:
             # Its version tells whether what follows has written into it.
-            self.outputs.append((out.detach(), out._version))
+            self.outputs.append((_alias(out), out._version))
+        elif func is _BATCH_NORM:
+            self.statistics.append((out[1].detach(), out[2].detach()))
         return out
 
 
 class _ConvsTaken(TorchDispatchMode):
-    """Takes the outputs of convolutions from where they are kept, in place of computing them.
+    """Takes what is kept in place of computing it.
 
     torch's own selective checkpointing allows one backward pass only, and none where an activation
     has overwritten the output of a convolution, as in squeeze-and-excitations. Such a convolution
@@ -148,11 +153,11 @@ class _ConvsTaken(TorchDispatchMode):
         super().__init__()
         self._kept = kept
         self._held = held
-        self._taken = 0
 
     def __enter__(self) -> Any:
         self._held.__enter__()
-        self._taken = 0
+        self._outputs = iter(self._kept.outputs)
+        self._statistics = iter(self._kept.statistics)
         return super().__enter__()
 
     def __exit__(self, *args: Any) -> None:
@@ -163,8 +168,21 @@ class _ConvsTaken(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is _CONVOLUTION:
-            out, version = self._kept.outputs[self._taken]
-            self._taken += 1
+            out, version = next(self._outputs)
             if out._version == version:
                 return out.detach()
+        elif func is _BATCH_NORM:
+            mean, inverse_deviation = next(self._statistics)
+            if args[_IS_TRAINING]:
+                # Where they are known, it is one pass over the map.
+                x, weight, bias = args[:3]
+                out = func(x, weight, bias, mean, inverse_deviation.pow(-2), False, 0.0, 0.0)
+                return out[0], mean.detach(), inverse_deviation.detach()
         return func(*args, **(kwargs or {}))
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """Returns the tensor without its graph, but with its count of what is written into it."""
+    # Within a dispatch mode detach() would start a count of its own. torch's checkpointing does so.
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, False):
+        return tensor.detach()
