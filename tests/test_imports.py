@@ -20,7 +20,18 @@ BELOW = {
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
-    'cli': ('digits', 'swap', 'engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
+    'benchmark': ('backbones', 'utils'),
+    'cli': (
+        'benchmark',
+        'digits',
+        'swap',
+        'engine',
+        'describe',
+        'hooks',
+        'backbones',
+        'weights',
+        'utils',
+    ),
 }
 
 

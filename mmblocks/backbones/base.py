@@ -67,7 +67,9 @@ class BaseBackbone(BaseModule):
             behind it: their parameters get no gradient and they stay in eval mode.
         norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
             net that starts without weights, which then learns no statistics.
-        with_cp: Recompute each block's activations in backward to save memory.
+        with_cp: What is computed again in backward to save memory: True for each block,
+            'norm_act' for all but the convolutions, whose outputs are kept, which takes more
+            memory and less time. Of the stem no convolution is computed again in either.
         init_cfg: MMEngine's initialisation config; default: the net's ``default_init_cfg``.
             ``dict(type='Pretrained', checkpoint=...)`` takes the arguments of
             :func:`mmblocks.weights.load_pretrained`; what the weights lack starts by the default.
@@ -123,7 +125,7 @@ class BaseBackbone(BaseModule):
         out_indices: int | Sequence[int],
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,
@@ -243,8 +245,10 @@ class BaseBackbone(BaseModule):
         # torch.compile takes its code for one net for another of the class where nothing differs
         # that the code has read, and it does not look for hooks where there were none.
         _ = len(self._inserted_text)
-        # As everywhere in OpenMMLab, the stem itself is not recomputed.
-        if self.with_cp and i > 0:
+        # As everywhere in OpenMMLab, the stem's convolutions are not computed again.
+        if self.with_cp == 'norm_act' or (self.with_cp and i == 0):
+            out = checkpoint_block(self.group(i), out, keep_convs=True)
+        elif self.with_cp:
             for block in blocks_of(self.group(i)):
                 out = checkpoint_block(block, out)
         else:

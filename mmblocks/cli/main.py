@@ -16,6 +16,7 @@ COMMANDS = {
     'swap': 'write a config that swaps the backbone of another one',
     'convert': 'write the weights of a backbone under the names of another library',
     'describe': 'print the table of backbones, or the structure of one',
+    'benchmark': 'measure the nets beside the same nets of other libraries',
     'demo': 'train a small detector on generated digits and show what it finds',
     'transfer': 'compare fine-tuning on the digits, frozen at several depths',
     'stitch': 'compare nets on the digits with other layers stitched in',
