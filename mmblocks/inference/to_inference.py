@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks import DropPath
+from mmcv.cnn.bricks import DropPath, Swish
 from torch import fx, nn
 
 from mmblocks.inference.folding import has_hooks
@@ -36,6 +36,7 @@ def to_inference(module: M) -> M:
             changed.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
         >>> x = torch.rand(1, 3, 16, 16)
         >>> fast = to_inference(net)
@@ -59,6 +60,8 @@ def _leave_out_training(module: nn.Module) -> None:
         for name, child in part.named_children():
             if isinstance(child, _DROPOUTS) and not has_hooks(child):
                 part.register_module(name, nn.Identity())
+            elif type(child) is Swish and not has_hooks(child):  # in one pass over memory
+                part.register_module(name, nn.SiLU())
         if getattr(part, 'with_cp', False) is True:
             setattr(part, 'with_cp', False)  # noqa: B010 - which a Module does not know
         if isinstance(part, ConvModule):  # its own folding, at each call
