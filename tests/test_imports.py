@@ -20,8 +20,20 @@ BELOW = {
     'describe': ('backbones', 'plugins', 'weights', 'utils'),
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),
+    'export': ('engine', 'inference', 'ops', 'weights', 'utils'),
+    'deploy': (),
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
-    'cli': ('digits', 'swap', 'engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
+    'cli': (
+        'digits',
+        'export',
+        'swap',
+        'engine',
+        'describe',
+        'hooks',
+        'backbones',
+        'weights',
+        'utils',
+    ),
 }
 
 

@@ -14,15 +14,11 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mmblocks.export.ops import nms_mask, roi_align_levels
-
-
-class CannotExport(ValueError):
-    """A part of a detector that has no fixed-size form, or an op that ONNX does not have."""
+from mmblocks.utils.errors import UserError
 
 
 @contextlib.contextmanager
@@ -83,7 +79,9 @@ def move_to_nms(model: nn.Module, max_per_img: int) -> None:
                 cfg.nms.setdefault('min_bbox_size', cfg.pop('min_bbox_size', -1))
 
 
-def best_scores(scores: Tensor, score_thr: float, topk: int, results: Any = None) -> tuple:
+def best_scores(
+    scores: Tensor, score_thr: float, topk: int, results: Any = None
+) -> tuple[Tensor, Tensor, Tensor, Any]:
     """Takes the place of mmdet's ``filter_scores_and_topk``.
 
     Args:
@@ -128,11 +126,11 @@ def suppress(
         Boxes with scores, (K, 5), and which they are, (K,).
 
     Raises:
-        CannotExport: It is not plain NMS.
+        UserError: It is not plain NMS.
     """
     cfg = dict(nms_cfg or {})
     if nms_cfg is None or cfg.pop('type', 'nms') != 'nms' or cfg.pop('offset', 0):
-        raise CannotExport(f"nms={nms_cfg} has no form in ONNX; take nms=dict(type='nms', ...)")
+        raise UserError(f"nms={nms_cfg} has no form in ONNX; take nms=dict(type='nms', ...)")
     least = cfg.get('min_bbox_size', -1)
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     valid = scores > cfg.get('score_threshold', 0)
@@ -284,22 +282,25 @@ def _is_mask(index: Any) -> bool:
     return isinstance(index, Tensor) and index.dtype == torch.bool and index.dim() == 1
 
 
-def _align(
-    layers: Sequence[Any], maps: Sequence[Tensor], rois: Tensor, levels: Tensor
-) -> Tensor:
+def _align(layers: Sequence[Any], maps: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
     from mmcv.ops import RoIAlign
 
     first = layers[0]
     if not isinstance(first, RoIAlign) or first.pool_mode != 'avg':
-        raise CannotExport(f'{first} has no form in ONNX; take RoIAlign')
+        raise UserError(f'{first} has no form in ONNX; take RoIAlign')
     scales = [float(layer.spatial_scale) for layer in layers]
     return roi_align_levels(
-        list(maps), rois, levels, list(first.output_size), scales, first.sampling_ratio,
+        list(maps),
+        rois,
+        levels,
+        list(first.output_size),
+        scales,
+        first.sampling_ratio,
         first.aligned,
     )
 
 
-def _configs(cfg: Any) -> Iterator[ConfigDict]:
+def _configs(cfg: Any) -> Iterator[Any]:
     if isinstance(cfg, Mapping):
         yield cfg
         for value in cfg.values():

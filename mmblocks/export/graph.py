@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +13,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from mmblocks.export.fixed_size import fixed_sizes
+from mmblocks.utils.errors import UserError, first_line
 
 
 class ImageToDetections(nn.Module):
@@ -37,13 +41,15 @@ class ImageToDetections(nn.Module):
             Boxes (x1, y1, x2, y2) in pixels with scores, (1, K, 5), their labels, (1, K), and
             where the detector gives masks those, (1, K, H, W). Or the maps of the heads.
         """
-        preprocessor = self.model.data_preprocessor
+        model: Any = self.model
         data = dict(inputs=images, data_samples=None)
-        inputs = ImgDataPreprocessor.forward(preprocessor, data)['inputs']
+        # mmdet's own would look at the size of the images, which may be any.
+        preprocess: Any = ImgDataPreprocessor.forward
+        inputs = preprocess(model.data_preprocessor, data)['inputs']
         if self.raw:
-            return tuple(_tensors(self.model(inputs, None, mode='tensor')))
+            return tuple(_tensors(model(inputs, None, mode='tensor')))
         sample = image_sample(images.shape[2:], inputs.shape[2:])
-        (result,) = self.model.predict(inputs, [sample], rescale=False)
+        (result,) = model.predict(inputs, [sample], rescale=False)
         return self._rows(result.pred_instances)
 
     def _rows(self, found: Any) -> tuple[Tensor, ...]:
@@ -57,19 +63,62 @@ class ImageToDetections(nn.Module):
         return tuple(row[None] for row in rows)
 
 
-def trace(detector: ImageToDetections, size: Sequence[int]) -> torch.export.ExportedProgram:
+def trace(
+    detector: ImageToDetections, size: Sequence[int], any_size: bool = False
+) -> torch.export.ExportedProgram:
     """Records what a detector computes on an image.
 
     Args:
         detector: The detector.
         size: Height and width of the image in pixels.
+        any_size: Whether other sizes, of as many times `multiple` pixels, can be given to the
+            graph.
 
     Returns:
         The graph.
+
+    Raises:
+        UserError: It cannot be recorded.
     """
     images = torch.zeros(1, 3, *size)
-    with fixed_sizes(), torch.no_grad():
-        return torch.export.export(detector, (images,), strict=False)
+    shapes = None
+    if any_size:
+        times = multiple(detector.model)
+        height, width = (times * torch.export.Dim(name, max=4096 // times) for name in 'hw')
+        shapes = ({2: height, 3: width},)
+    try:
+        with fixed_sizes(), torch.no_grad():
+            return torch.export.export(detector, (images,), dynamic_shapes=shapes, strict=False)
+    except UserError:
+        raise
+    except Exception as error:
+        name = type(detector.model).__name__
+        raise UserError(
+            f'{name} cannot be traced at {size[0]}x{size[1]}: {_reason(error)}'
+        ) from error
+
+
+def output_names(program: torch.export.ExportedProgram, raw: bool) -> list[str]:
+    """Returns names for the outputs of a graph.
+
+    Args:
+        program: The graph.
+        raw: Whether they are the maps of the heads.
+    """
+    number = len(program.graph_signature.user_outputs)
+    if raw:
+        return [f'map{i}' for i in range(number)]
+    return ['dets', 'labels', 'masks'][:number]
+
+
+def multiple(model: nn.Module) -> int:
+    """Returns of what number of pixels the sides of images of any size are multiples.
+
+    Args:
+        model: The detector.
+    """
+    preprocessor: Any = model.data_preprocessor
+    return max(int(preprocessor.pad_size_divisor), 32)
 
 
 def image_sample(size: Sequence[int], padded: Sequence[int]) -> Any:
@@ -98,3 +147,14 @@ def _tensors(nested: Any) -> Iterator[Tensor]:
     elif isinstance(nested, (list, tuple)):
         for inner in nested:
             yield from _tensors(inner)
+
+
+def _reason(error: BaseException) -> str:
+    """What torch or mmdet says, and the line of mmdet that it was at."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    places = [
+        f'{Path(frame.f_code.co_filename).name}:{frame.f_lineno}'
+        for frame in frames
+        if f'{os.sep}mmdet{os.sep}' in frame.f_code.co_filename
+    ]
+    return first_line(error) + (f' (at {places[-1]} of mmdet)' if places else '')

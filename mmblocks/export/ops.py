@@ -73,7 +73,5 @@ def roi_align_levels(
 
 
 @roi_align_levels.register_fake
-def _(
-    maps: Sequence[Tensor], rois: Tensor, levels: Tensor, size: Sequence[int], *_: Any
-) -> Tensor:
+def _(maps: Sequence[Tensor], rois: Tensor, levels: Tensor, size: Sequence[int], *_: Any) -> Tensor:
     return maps[0].new_empty(rois.shape[0], maps[0].shape[1], *size)

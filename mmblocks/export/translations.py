@@ -10,7 +10,9 @@ import torch
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns for each op the function that puts ONNX's ops in its place."""
-    from onnxscript import opset18 as op
+    import onnxscript
+
+    op: Any = onnxscript.opset18
 
     def ints(*values: int) -> Any:
         return op.Constant(value_ints=list(values))
