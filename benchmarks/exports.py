@@ -21,6 +21,7 @@ from torch import nn
 
 from mmblocks.engine import load_config
 from mmblocks.engine.data import scope_of
+from mmblocks.export.detector import mend_ssd
 from mmblocks.export.export import Settings, verify, write
 from mmblocks.export.images import random_images
 from mmblocks.utils.errors import UserError, first_line
@@ -79,6 +80,7 @@ SIZE = (128, 160)
 
 
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('names', nargs='*', metavar='NAME', help=', '.join(DETECTORS))
     parser.add_argument('--dynamic', choices=('batch', 'size'))
@@ -127,6 +129,7 @@ def random_detector(cfg: Config) -> nn.Module:
         if isinstance(module, nn.Conv2d | nn.Linear) and 'head' in part and module.bias is not None:
             scale = 0.05 if 'reg' in part else 0.3
             nn.init.normal_(module.bias, std=scale)
+    mend_ssd(model)
     return model.eval()
 
 

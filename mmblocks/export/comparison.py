@@ -101,6 +101,7 @@ def compare(
     free = np.ones(len(found), bool)
     for i in range(len(wanted)):
         apart = np.abs(found.boxes - wanted.boxes[i]).max(axis=1, initial=0.0)
+        apart /= _unit(wanted.boxes[i])
         apart += np.abs(found.scores - wanted.scores[i])
         apart[(found.labels != wanted.labels[i]) | ~free] = np.inf
         if len(found) and apart.min() <= near:
@@ -111,10 +112,15 @@ def compare(
     missing = _not_at_end(wanted.scores[alone], found, max_per_img, score_thr)
     missing += _not_at_end(found.scores[free], wanted, max_per_img, score_thr)
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-    boxes = np.abs(wanted.boxes[first] - found.boxes[second])
+    boxes = np.abs(wanted.boxes[first] - found.boxes[second]) / _unit(wanted.boxes[first])
     scores = np.abs(wanted.scores[first] - found.scores[second])
     largest = (float(boxes.max(initial=0.0)), float(scores.max(initial=0.0)))
     return Differences(*largest, len(pairs), missing)
+
+
+def _unit(boxes: Floats) -> Floats:
+    """A pixel, or a thousandth of a coordinate far outside of the image, (..., 1)."""
+    return np.maximum(1.0, np.abs(boxes).max(axis=-1, keepdims=True, initial=0.0) / 1000)
 
 
 def _not_at_end(scores: Floats, others: Detections, max_per_img: int, score_thr: float) -> int:

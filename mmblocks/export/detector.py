@@ -92,7 +92,21 @@ def load_detector(cfg: Config, checkpoint: str) -> nn.Module:
     report = load_weights(model, state_dict, checkpoint, cfg.get('allow_nonfinite', False))
     if not report.is_full:
         raise UserError(f'{checkpoint} does not fit {name}: {report.in_one_line}')
+    mend_ssd(model)
     return model.eval()
+
+
+def mend_ssd(model: nn.Module) -> None:
+    """Gives mmdet's ``SSDHead`` the ``loss_cls`` that mmdet 3.3.0 asks for at each prediction.
+
+    Args:
+        model: The detector, which is changed where it has such a head without one.
+    """
+    from mmdet.models.dense_heads import SSDHead
+
+    for module in model.modules():
+        if isinstance(module, SSDHead) and not hasattr(module, 'loss_cls'):
+            module.register_module('loss_cls', None)
 
 
 def image_size(cfg: Config, model: nn.Module, size: Sequence[int] | None) -> tuple[int, int]:
