@@ -21,7 +21,7 @@ from torch import nn
 
 from mmblocks.engine import load_config
 from mmblocks.engine.data import scope_of
-from mmblocks.export.detector import mend_ssd
+from mmblocks.export.detector import mend_ssd, set_limits
 from mmblocks.export.export import Settings, verify, write
 from mmblocks.export.images import random_images
 from mmblocks.utils.errors import UserError, first_line
@@ -99,6 +99,8 @@ def main() -> None:
 def row(name: str, dynamic: str | None) -> str:
     """Exports a detector, and returns what came of it."""
     cfg = load_config(f'mmdet::{DETECTORS[name]}.py')
+    if 'score_thr' in str(cfg.model.get('test_cfg')):
+        set_limits(cfg, None, 0.0)
     model = random_detector(cfg)
     settings = Settings(size=SIZE, dynamic=dynamic)
     with TemporaryDirectory() as folder:

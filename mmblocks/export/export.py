@@ -89,6 +89,8 @@ def export(cfg: Config, checkpoint: str, out: Path, settings: Settings) -> str:
     images = test_images(cfg, _TRIED, size, pad_color(model))
     source = 'test images' if images else 'random images'
     images = images or random_images(_TRIED, size)
+    if settings.dynamic == 'size':
+        images = [*images, *random_images(_TRIED, (size[0] + multiple(model), size[1]))]
     unfinished = out.with_name(f'.unfinished-{out.name}')
     try:
         write(cfg, model, size, settings, unfinished)

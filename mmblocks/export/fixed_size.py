@@ -141,9 +141,10 @@ def suppress(
     if not cfg.get('class_agnostic', class_agnostic):
         farthest = torch.where(valid[:, None], boxes, 0.0).max()
         apart = boxes + idxs.to(boxes)[:, None] * (farthest + 1)
-    num = min(cfg['max_num'], scores.shape[0])
-    kept = nms_mask(apart, scores, float(cfg['iou_threshold']), num)
-    scores, keep = torch.where(kept, scores, 0.0).topk(num)
+    kept = nms_mask(apart, scores, float(cfg['iou_threshold']), cfg['max_num'])
+    scores, keep = torch.where(kept, scores, 0.0).topk(
+        torch.sym_min(cfg['max_num'], scores.shape[0])
+    )
     keep = torch.where(scores > 0, keep, keep[:1])
     return torch.cat([boxes[keep], scores[:, None]], dim=1), keep
 

@@ -84,6 +84,8 @@ def trace(
     shapes = None
     if any_size:
         times = multiple(detector.model)
+        if any(pixels % times for pixels in size):
+            raise UserError(f'--dynamic size: --size must be multiples of {times}, not {size}')
         height, width = (times * torch.export.Dim(name, max=4096 // times) for name in 'hw')
         shapes = ({2: height, 3: width},)
     try:
@@ -130,15 +132,17 @@ def image_sample(size: Sequence[int], padded: Sequence[int]) -> Any:
     """
     from mmdet.structures import DetDataSample
 
-    return DetDataSample(
-        metainfo=dict(
-            img_shape=tuple(size),
-            ori_shape=tuple(size),
-            pad_shape=tuple(padded),
-            batch_input_shape=tuple(padded),
-            scale_factor=(1.0, 1.0),
-        )
+    sample = DetDataSample()
+    known = dict(
+        img_shape=tuple(size),
+        ori_shape=tuple(size),
+        pad_shape=tuple(padded),
+        batch_input_shape=tuple(padded),
+        scale_factor=(1.0, 1.0),
     )
+    for name, value in known.items():  # set_metainfo would copy sizes that are not known yet
+        sample.set_field(value, name, field_type='metainfo')
+    return sample
 
 
 def _tensors(nested: Any) -> Iterator[Tensor]:
