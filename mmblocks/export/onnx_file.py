@@ -74,41 +74,35 @@ def for_each_image(model: Any, outputs: Sequence[str]) -> Any:
         The model for (N, 3, H, W), with N rows in its outputs: ONNX's Scan, whose body the other
         one is.
     """
-    import onnx
-    from onnx import helper
+    from onnx import TensorProto, compose, helper
 
-    body = onnx.GraphProto()
-    body.CopyFrom(model.graph)
-    image, axis = 'one_image', 'first_axis'
-    (given,) = body.input
-    shape = [dim.dim_value or dim.dim_param for dim in given.type.tensor_type.shape.dim][1:]
-    rows = {value.name: value for value in body.output}
-    body.initializer.append(helper.make_tensor(axis, onnx.TensorProto.INT64, [1], [0]))
-    body.node.insert(0, helper.make_node('Unsqueeze', [image, axis], [given.name]))
-    kind = given.type.tensor_type.elem_type
-    del body.input[:]
-    body.input.append(helper.make_tensor_value_info(image, kind, shape))
-    del body.output[:]
-    ends, wholes = [], []
-    for name in outputs:
-        tensor = rows[name].type.tensor_type
-        row_shape = [dim.dim_value or dim.dim_param for dim in tensor.shape.dim][1:]
-        body.node.append(helper.make_node('Squeeze', [name, axis], [f'{name}_of_one']))
-        ends.append(helper.make_tensor_value_info(f'{name}_of_one', tensor.elem_type, row_shape))
-        whole = helper.make_tensor_value_info(name, tensor.elem_type, ['batch', *row_shape])
-        wholes.append(whole)
-    body.output.extend(ends)
-    scan = helper.make_node(
-        'Scan', ['images'], list(outputs), num_scan_inputs=1, body=body, name='each_image'
-    )
-    images = helper.make_tensor_value_info('images', kind, ['batch', *shape])
-    graph = helper.make_graph([scan], 'batch', [images], wholes)
+    # No name of a body may be one of those around it.
+    body = compose.add_prefix_graph(model.graph, 'one_')
+    (given,), rows = list(body.input), list(body.output)
+    kind, shape = _kind_and_shape(given)
+    body.initializer.append(helper.make_tensor('first', TensorProto.INT64, [1], [0]))
+    body.node.insert(0, helper.make_node('Unsqueeze', ['image', 'first'], [given.name]))
+    del body.input[:], body.output[:]
+    body.input.append(helper.make_tensor_value_info('image', kind, shape[1:]))
+    wholes = []
+    for name, row in zip(outputs, rows, strict=True):
+        kind, row_shape = _kind_and_shape(row)
+        body.node.append(helper.make_node('Squeeze', [row.name, 'first'], [f'row_{name}']))
+        body.output.append(helper.make_tensor_value_info(f'row_{name}', kind, row_shape[1:]))
+        wholes.append(helper.make_tensor_value_info(name, kind, ['batch', *row_shape[1:]]))
+    scan = helper.make_node('Scan', ['images'], list(outputs), num_scan_inputs=1, body=body)
+    images = helper.make_tensor_value_info('images', TensorProto.FLOAT, ['batch', *shape[1:]])
     return helper.make_model(
-        graph,
+        helper.make_graph([scan], 'batch', [images], wholes),
         opset_imports=model.opset_import,
         ir_version=model.ir_version,
         functions=list(model.functions),
     )
+
+
+def _kind_and_shape(value: Any) -> tuple[int, list[int | str]]:
+    tensor = value.type.tensor_type
+    return tensor.elem_type, [dim.dim_value or dim.dim_param for dim in tensor.shape.dim]
 
 
 def save_onnx(model: Any, path: Path, about: Mapping[str, Any]) -> None:
