@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from mmblocks.export.any_size import CeilByPadding
 from mmblocks.export.fixed_size import fixed_sizes
 from mmblocks.utils.errors import UserError, first_line
 
@@ -89,7 +91,8 @@ def trace(
         height, width = (times * torch.export.Dim(name, max=4096 // times) for name in 'hw')
         shapes = ({2: height, 3: width},)
     try:
-        with fixed_sizes(), torch.no_grad():
+        pools = CeilByPadding() if any_size else contextlib.nullcontext()
+        with fixed_sizes(), pools, torch.no_grad():
             return torch.export.export(detector, (images,), dynamic_shapes=shapes, strict=False)
     except UserError:
         raise
