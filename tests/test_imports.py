@@ -16,7 +16,7 @@ BELOW = {
     'plugins': ('layers', 'ops', 'utils'),
     'necks': ('layers', 'weights', 'utils'),
     'backbones': ('inference', 'plugins', 'layers', 'ops', 'weights', 'utils'),
-    'hooks': ('backbones', 'weights', 'utils'),
+    'hooks': ('inference', 'backbones', 'weights', 'utils'),
     'describe': ('backbones', 'plugins', 'weights', 'utils'),
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),

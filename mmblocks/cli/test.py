@@ -8,7 +8,7 @@ from mmblocks.cli.arguments import make_runner_parser, parse_runner_args
 from mmblocks.cli.command import command
 from mmblocks.engine import load_config, prepare
 from mmblocks.engine.run import run
-from mmblocks.engine.testing import augment_tests, draw_predictions
+from mmblocks.engine.testing import augment_tests, draw_predictions, speed_up_tests
 from mmblocks.export.runtime import OnnxDetector
 from mmblocks.utils.errors import UserError
 
@@ -35,6 +35,9 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='augment while testing: as tta_model and tta_pipeline say, else by flips',
     )
+    parser.add_argument(
+        '--fast', action='store_true', help='test the inference form, which gives the same sooner'
+    )
     args = parse_runner_args(parser)
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out must end in .pkl or .pickle, not {args.out}')
@@ -53,10 +56,13 @@ def main() -> None:
         draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.tta:
         augment_tests(cfg)
+    if args.fast:
+        speed_up_tests(cfg)
     run(cfg, 'test', out=args.out, model=_exported(args) if is_exported else None)
 
 
 def _exported(args: argparse.Namespace) -> OnnxDetector:
-    if args.tta:
-        raise UserError('--tta is for checkpoints: an exported file takes images as they are')
+    for flag in ('tta', 'fast'):
+        if getattr(args, flag):
+            raise UserError(f'--{flag} is for checkpoints; {args.checkpoint} is an exported file')
     return OnnxDetector(args.checkpoint)

@@ -77,6 +77,7 @@ def fold_behind(conv: Any, norm: Any) -> nn.Module:
         norm: A norm of :func:`is_foldable_norm`.
 
     Example:
+        >>> import torch
         >>> conv, norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval()
         >>> x = torch.rand(1, 3, 8, 8)
         >>> torch.allclose(fold_behind(conv, norm)(x), norm(conv(x)), atol=1e-6)
@@ -103,6 +104,7 @@ def fold_before(norm: Any, conv: Any) -> nn.Module:
         conv: A convolution of :func:`takes_norm_before`.
 
     Example:
+        >>> import torch
         >>> norm, conv = nn.BatchNorm2d(4).eval(), nn.Conv2d(4, 8, 3)
         >>> x = torch.rand(1, 4, 8, 8)
         >>> torch.allclose(fold_before(norm, conv)(x), conv(norm(x)), atol=1e-6)

@@ -131,7 +131,7 @@ class Fuser:
             return
         if not self.graph_runs:
             self._replace(node, nn.Identity())
-        layer.activation = activation
+        layer.fuse(activation)
         self._skip(node)
 
     def _activation(self, node: fx.Node) -> nn.Module | None:

@@ -24,18 +24,31 @@ _METHODS = {'add', 'add_', 'mul', 'mul_', 'mean', 'chunk', 'relu', 'relu_', 'sig
 Slot = tuple[int, str]
 
 
+class _Proxy(fx.Proxy):
+    """A tensor in a recording, with the sums and products that are written over it."""
+
+    def __iadd__(self, other: object) -> fx.Proxy:
+        return self.tracer.create_proxy('call_function', operator.iadd, (self, other), {})
+
+    def __imul__(self, other: object) -> fx.Proxy:
+        return self.tracer.create_proxy('call_function', operator.imul, (self, other), {})
+
+
 class _Shallow(fx.Tracer):
     """Records the calls of a module's submodules and goes into none of them."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
 
-class _Deep(fx.Tracer):
+class _Deep(_Shallow):
     """Goes into all but the layers of PyTorch and those that can be folded."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return is_foldable_conv(m) or super().is_leaf_module(m, module_qualified_name)
+        return is_foldable_conv(m) or fx.Tracer.is_leaf_module(self, m, module_qualified_name)
 
 
 def trace_block(block: nn.Module) -> fx.Graph | None:
@@ -61,6 +74,7 @@ def trace_block(block: nn.Module) -> fx.Graph | None:
             return None
         if node.op == 'get_attr':
             return None
+        node.type = None  # an annotation, of no use and in the way of pickling
     return graph
 
 

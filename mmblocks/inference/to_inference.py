@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import torch
 from mmcv.cnn import ConvModule
-from mmcv.cnn.bricks import DropPath
+from mmcv.cnn.bricks import DropPath, Swish
 from torch import fx, nn
 
+from mmblocks.inference.compiling import compile_inference
 from mmblocks.inference.folding import has_hooks
 from mmblocks.inference.fused_conv import FusedConv2d, is_plain_conv
 from mmblocks.inference.fusing import Fuser
@@ -22,7 +23,7 @@ M = TypeVar('M', bound=nn.Module)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, DropPath)
 
 
-def to_inference(module: M) -> M:
+def to_inference(module: M, compile: bool = False) -> M:
     """Returns a copy of a module for inference: the same outputs, in less time.
 
     BatchNorms are folded into the convolutions before them, or behind them where those do not pad;
@@ -34,8 +35,18 @@ def to_inference(module: M) -> M:
     Args:
         module: A backbone, a neck, or a whole detector, of mmblocks or of others. It is not
             changed.
+        compile: Have torch.compile make one graph of it, and of a detector one of its backbone and
+            one of its neck, at the first call, which has to be under ``torch.no_grad()``.
+
+    Returns:
+        The copy, in eval mode and without gradients. It has the attributes of the module and
+        other entries in its state dict.
+
+    Raises:
+        RuntimeError: ``compile``, and the machine has no C++ compiler.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
         >>> x = torch.rand(1, 3, 16, 16)
         >>> fast = to_inference(net)
@@ -51,6 +62,8 @@ def to_inference(module: M) -> M:
     for part, graph in _graphs(module.modules()).items():
         Fuser(part, graph, calls, graph_runs=False).run()
     module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compile:
+        compile_inference(module)
     return module
 
 
@@ -59,6 +72,8 @@ def _leave_out_training(module: nn.Module) -> None:
         for name, child in part.named_children():
             if isinstance(child, _DROPOUTS) and not has_hooks(child):
                 part.register_module(name, nn.Identity())
+            elif type(child) is Swish and not has_hooks(child):  # in one pass over memory
+                part.register_module(name, nn.SiLU())
         if getattr(part, 'with_cp', False) is True:
             setattr(part, 'with_cp', False)  # noqa: B010 - which a Module does not know
         if isinstance(part, ConvModule):  # its own folding, at each call
