@@ -13,6 +13,7 @@ from mmblocks.utils.errors import UserError, did_you_mean
 COMMANDS = {
     'train': 'train a detector',
     'test': 'test a detector',
+    'export': 'write a detector to one file that runs without mmdet',
     'swap': 'write a config that swaps the backbone of another one',
     'convert': 'write the weights of a backbone under the names of another library',
     'describe': 'print the table of backbones, or the structure of one',
