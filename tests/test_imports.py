@@ -19,8 +19,19 @@ BELOW = {
     'describe': ('backbones', 'plugins', 'weights', 'utils'),
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),
+    'own_data': ('swap', 'engine', 'describe', 'backbones', 'weights', 'utils'),
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
-    'cli': ('digits', 'swap', 'engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
+    'cli': (
+        'own_data',
+        'digits',
+        'swap',
+        'engine',
+        'describe',
+        'hooks',
+        'backbones',
+        'weights',
+        'utils',
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from mmblocks.utils.errors import UserError, did_you_mean
 
 # Each is a module beside this one; it is imported when its command runs.
 COMMANDS = {
+    'new': 'write a config that trains a detector on your own data',
     'train': 'train a detector',
     'test': 'test a detector',
     'swap': 'write a config that swaps the backbone of another one',
