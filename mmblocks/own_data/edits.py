@@ -60,10 +60,10 @@ class Edits:
         there = isinstance(parent, list) or key in parent
         if there and type(parent[key]) is type(value) and parent[key] == value:
             return
+        before = parent[key] if there else None
         parent[key] = copy.deepcopy(value)
         text = value if written is None else written
-        # MMEngine would merge two dicts.
-        replaced = there and isinstance(text, dict)
+        replaced = isinstance(text, dict) and there and not _covers(text, before)
         self._values[path] = dict(_delete_=True, **text) if replaced else text
         if comment:
             self.comments[path] = comment
@@ -100,6 +100,12 @@ class Edits:
         inside = changed.removeprefix('dict(').removesuffix(')')
         base = '.'.join(('_base_', *map(str, path)))
         return Code(f'[dict(part, {inside}) for part in {base}]')
+
+
+def _covers(new: Mapping[str, Any], old: Any) -> bool:
+    """Returns whether MMEngine's merging of dicts makes the new one of the old one."""
+    plain = isinstance(old, Mapping) and not any(isinstance(v, Mapping) for v in new.values())
+    return plain and old.keys() <= new.keys()
 
 
 def _insert(tree: dict[Any, Any], path: Sequence[str | int], value: Any) -> None:

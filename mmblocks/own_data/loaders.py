@@ -105,6 +105,7 @@ def set_dataset(edits: Edits, loader: str, files: Files) -> list[str]:
     kind = class_of(dataset, DATASETS, Config(edits.cfg))
     prefix = dataset.get('data_prefix')
     plain = 'datasets' not in dataset and 'proposal_file' not in dataset
+    plain &= set(dataset.get('metainfo') or ()) <= {'classes', 'palette'}
     if reads_coco(kind) and plain:
         edits.set((*path, 'data_root'), files.data_root, written=Code('data_root'))
         edits.set((*path, 'metainfo'), edits.cfg['metainfo'], written=Code('metainfo'))
