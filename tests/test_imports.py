@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'mmblocks'
 # Each room with those whose modules its own may import.
 BELOW = {
+    'doctor': (),
     'utils': (),
     'ops': ('utils',),
     'weights': ('utils',),
@@ -23,6 +24,7 @@ BELOW = {
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
     'cli': (
         'own_data',
+        'doctor',
         'digits',
         'swap',
         'engine',

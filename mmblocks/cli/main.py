@@ -20,6 +20,7 @@ COMMANDS = {
     'demo': 'train a small detector on generated digits and show what it finds',
     'transfer': 'compare fine-tuning on the digits, frozen at several depths',
     'stitch': 'compare nets on the digits with other layers stitched in',
+    'doctor': 'print what is installed, and what is wrong with it',
     'make_digits': 'make the digits data set',
 }
 
