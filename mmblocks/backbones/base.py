@@ -84,7 +84,7 @@ class BaseBackbone(BaseModule):
         out_strides: Image pixels per pixel of each output.
         inserted: What ``plugins``, ``replace_convs`` and ``dcn`` have put into the net, by name.
         load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
-        variants: Its rows of the table in the README.
+        variants: Its rows of the table of backbones.
         published: What the weights that libraries publish need that stands in no checkpoint.
         key_mappings: The libraries whose names for its tensors it knows.
 
