@@ -25,6 +25,7 @@ BELOW = {
     'cli': (
         'own_data',
         'doctor',
+        'doctor',
         'digits',
         'swap',
         'engine',

@@ -179,7 +179,10 @@ def _start(base: str, out: Path, options: Options) -> tuple[Edits, list[str], li
     cfg: dict[str, Any] = without_scopes(load_config(base).to_dict())
     check_name(base)
     edits = Edits(cfg)
-    path = ('model', *find_detector(cfg['model']), 'backbone')
+    try:
+        path = ('model', *find_detector(cfg['model']), 'backbone')
+    except UserError as error:  # there is no option that says which of several it is
+        raise UserError(str(error).partition('; say which')[0]) from error
     parts = dict(base=[f'{base} ({type_name(value_at(cfg, path[:-1]))})'])
     if options.freeze is not None:
         kind = class_of(value_at(cfg, path), MODELS, Config(cfg))

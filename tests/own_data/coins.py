@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from tests.conftest import PEERS
 
-SIDE = 128  # of the images
+SIDE = 96  # of the images
 VISIBLE = 0.4  # the share of a coin from which on it is labelled
 
 
@@ -35,7 +35,7 @@ def find_coins(grey):
     return np.array([(x.start, y.start, x.stop, y.stop) for y, x in slices])
 
 
-def write_coins(folder, train=32, val=8):
+def write_coins(folder, train=24, val=8):
     """Writes train and val as COCO: windows of the upper and of the lower half."""
     grey = picture()
     boxes = find_coins(grey)
