@@ -26,8 +26,6 @@ from mmblocks.own_data.loaders import trains_masks
 from mmblocks.utils.errors import UserError, warn
 from mmblocks.utils.key_values import nested
 
-_PATHS = 'PATH'
-
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
@@ -40,7 +38,7 @@ def parse_args() -> argparse.Namespace:
             f'--{split}',
             required=True,
             nargs='+',
-            metavar=_PATHS,
+            metavar='PATH',
             help=f'what to {purpose}: COCO as annotations.json images/, Pascal VOC as its folder '
             'and perhaps the name of a list in ImageSets/Main, YOLO as a folder with images and '
             'labels',

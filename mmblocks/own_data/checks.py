@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from mmblocks.own_data.split import Split, image_size
 from mmblocks.utils.hashes import sha256_of
 
 FEW = 10  # samples with which hardly anything can be learnt
 _SHOWN = 3
+_PATIENCE = 5  # seconds after which a bar shows the progress
 
 
 class Finding(NamedTuple):
@@ -82,7 +85,8 @@ def check_classes(train: Split, val: Split) -> list[Finding]:
 
 def _check_images(split: Split) -> list[Finding]:
     missing, unreadable, other_size = [], [], []
-    for image in split.content['images']:
+    images = tqdm(split.content['images'], f'images of {split.name}', leave=False, delay=_PATIENCE)
+    for image in images:
         path = split.folder / image['file_name']
         try:
             size = image_size(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -28,17 +28,18 @@ _PIPELINES = ('train_pipeline', 'test_pipeline', 'val_pipeline')
 _UNKNOWN_STEPS = ('LoadPanopticAnnotations', 'LoadProposals', 'LoadTrackAnnotations')
 
 
-class Files:
+class Files(NamedTuple):
     """Where a dataset reads from, as it stands in the config.
 
-    Args:
+    Attributes:
         ann_file: Path of the annotation file, from ``data_root`` on.
         images: Path of the folder of images, likewise.
         data_root: What both begin with.
     """
 
-    def __init__(self, ann_file: str, images: str, data_root: str) -> None:
-        self.ann_file, self.images, self.data_root = ann_file, images, data_root
+    ann_file: str
+    images: str
+    data_root: str
 
 
 def classes_of_base(cfg: Mapping[str, Any]) -> int | None:
@@ -66,8 +67,9 @@ def trains_masks(cfg: Mapping[str, Any]) -> bool:
     pipeline = list(steps(cfg.get('train_dataloader')))
     for step in pipeline:
         if class_name(step) in _UNKNOWN_STEPS or step.get('with_seg'):
+            what = class_name(step) + (' with_seg=True' if step.get('with_seg') else '')
             raise UserError(
-                f'the base reads more than boxes and masks ({class_name(step)}); take one that '
+                f'the base reads more than boxes and masks ({what}); take one that '
                 'detects objects or their masks only'
             )
     return any(step.get('with_mask') for step in pipeline)

@@ -4,7 +4,9 @@ import copy
 import json
 import math
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmblocks.own_data import check_classes, check_split, read_split
@@ -218,3 +220,30 @@ def test_what_some_programs_leave_out_is_put_in(squares, tmp_path):
     assert split.content == content
     assert split.changes == '12 sizes of images, 12 ids of annotations, 12 areas, 12 iscrowd'
     assert json.loads(path.read_text()) == lacking  # never in place
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=150, deadline=None)
+def test_whatever_stands_in_a_file_is_accepted_or_refused_in_one_line(squares, data):
+    folder, content = squares
+    changed = copy.deepcopy(content)
+    kind = data.draw(st.sampled_from(list(content)))
+    entry = data.draw(st.sampled_from(changed[kind]))
+    entry[data.draw(st.sampled_from(list(entry)))] = data.draw(json_values)
+    path = folder / 'drawn.json'
+    path.write_text(json.dumps(changed))
+    try:
+        findings = check_split(read_split('train', [str(path), str(folder / 'train')]), masks=True)
+        lines = [finding.text for finding in findings]
+    except UserError as error:
+        lines = [str(error)]
+    assert all(len(line.splitlines()) == 1 for line in lines)
