@@ -15,6 +15,7 @@ from mmblocks.utils.hashes import sha256_of
 
 FEW = 10  # samples with which hardly anything can be learnt
 _SHOWN = 3
+_SINGULAR = {'categories': 'category', 'classes': 'class'}
 _PATIENCE = 5  # seconds after which a bar shows the progress
 
 
@@ -70,9 +71,8 @@ def check_classes(train: Split, val: Split) -> list[Finding]:
     elif extra := [name for name in val.classes if name not in train.classes]:
         findings.append(Finding(f'val has {_count(extra, "categories")} that train has not'))
     counts = {split.name: _samples(split) for split in (train, val)}
-    few = [f'{name} ({counts["train"][name]})' for name in train.classes]
-    few = [shown for shown, name in zip(few, train.classes, strict=True) if _few(counts, name)]
-    if few:
+    samples = counts['train']
+    if few := [f'{name} ({samples[name]})' for name in train.classes if samples[name] < FEW]:
         findings.append(Finding(f'train has fewer than {FEW} objects of {_count(few, "classes")}'))
     if untested := [name for name in train.classes if not counts['val'][name]]:
         findings.append(Finding(f'val has no object of {_count(untested, "classes")}'))
@@ -206,10 +206,6 @@ def _samples(split: Split) -> Counter[str]:
     return Counter(names[key] for key in ids if key in names)
 
 
-def _few(counts: dict[str, Counter[str]], name: str) -> bool:
-    return counts['train'][name] < FEW
-
-
 def _shared_images(train: Split, val: Split) -> list[str]:
     """Returns the images of val that are in train too, by their place or their content."""
     paths = {split.name: list(_existing(split)) for split in (train, val)}
@@ -233,7 +229,8 @@ def _existing(split: Split) -> Iterable[Path]:
 
 
 def _count(names: Sequence[str], what: str) -> str:
-    return f'{len(names)} {what} ({_some(names)})' if names else f'0 {what}'
+    one = _SINGULAR.get(what, what.removesuffix('s'))
+    return f'{len(names)} {one if len(names) == 1 else what} ({_some(names)})'
 
 
 def _some(names: Sequence[str]) -> str:

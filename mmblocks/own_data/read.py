@@ -35,6 +35,8 @@ def read_split(name: str, paths: Sequence[str], classes: Sequence[str] | None = 
         raise UserError(f'--{name} takes one or two paths, not {len(paths)}; {FORMS}')
     if not path.exists():
         raise UserError(f'--{name}: there is no {first}')
+    if path.suffix in ('.yaml', '.yml'):
+        raise UserError(f'--{name} {first}: name the folder of images that it lists, not the file')
     if path.is_file():
         if not others:
             raise UserError(f'--{name} {first}: name the folder of its images behind it')

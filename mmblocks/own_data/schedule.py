@@ -111,7 +111,7 @@ def set_length(
     if training is None:
         return ['as in the base, whose train_cfg names neither max_epochs nor max_iters']
     train_cfg = edits.cfg['train_cfg']
-    comment = f'As long as the base, or until {IMAGES_SEEN} images were seen.'
+    comment = f'As long as the base, or until {IMAGES_SEEN:,} images were seen.'
     comment = comment if epochs is None else ''
     edits.set(('train_cfg', training.key), training.new, comment=comment)
     _set_intervals(edits, train_cfg, training)
@@ -129,7 +129,7 @@ def set_length(
     ]
     if epochs is None:
         lines.append(
-            f'the rule: until {IMAGES_SEEN} images were seen, at most {MOST_EPOCHS} epochs, but '
+            f'the rule: until {IMAGES_SEEN:,} images were seen, at most {MOST_EPOCHS} epochs, but '
             'never shorter than the base; --epochs sets it'
         )
     return lines

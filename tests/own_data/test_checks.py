@@ -52,7 +52,7 @@ def test_nothing_is_found_in_good_data(found):
             lambda c: c['images'][0].update(file_name='no.png'),
             '11 of 12 images found; missing: no.png',
         ),
-        (lambda c: c['annotations'][0].update(image_id=99), '1 annotations (id 1 (99)) of images'),
+        (lambda c: c['annotations'][0].update(image_id=99), '1 annotation (id 1 (99)) of images'),
         (lambda c: c['annotations'][0].update(category_id=9), 'of categories that are not listed'),
         (set_box([math.nan, 1, 5, 5]), 'with a box that is not finite'),
         (set_box([1, 1, math.inf, 5]), 'with a box that is not finite'),
@@ -70,14 +70,14 @@ def test_what_training_would_fall_over_is_fatal(found, change, text):
 @pytest.mark.parametrize(
     ('change', 'text'),
     [
-        (set_box([1, 1, 0, 5]), '1 annotations (id 1 (0.png)) thinner than a pixel'),
+        (set_box([1, 1, 0, 5]), '1 annotation (id 1 (0.png)) thinner than a pixel'),
         (set_box([100, 1, 5, 5]), 'outside of their image, which are left out'),
         (set_box([60, 1, 20, 5]), 'partly outside of their image'),
-        (lambda c: c['images'][3].update(width=63), '1 images (3.png (64x48, said 63x48)) of'),
+        (lambda c: c['images'][3].update(width=63), '1 image (3.png (64x48, said 63x48)) of'),
         (lambda c: c['annotations'].pop(), '1 of 12 images have no objects'),
         (
             lambda c: c['images'].append(dict(c['images'][0], id=50)),
-            '1 images (0.png) listed twice',
+            '1 image (0.png) listed twice',
         ),
     ],
     ids=['empty', 'outside', 'partly', 'size', 'no objects', 'twice'],
@@ -104,7 +104,7 @@ def test_masks_have_to_be_usable_where_they_are_trained(found, mask):
         content['annotations'][0]['segmentation'] = mask
 
     assert found(change) == ([], [])
-    assert found(change, masks=True)[1] == ['1 annotations (id 1 (0.png)) without a usable mask']
+    assert found(change, masks=True)[1] == ['1 annotation (id 1 (0.png)) without a usable mask']
 
 
 def test_images_that_cannot_be_read_are_fatal(tmp_path):
@@ -135,7 +135,7 @@ def test_classes_with_few_objects_are_told(tmp_path):
 def test_classes_that_val_cannot_measure_are_told(tmp_path):
     train, val = two_splits(tmp_path, pictures=20)
     val.content['annotations'][:] = val.content['annotations'][::2]
-    assert [f.text for f in check_classes(train, val)] == ['val has no object of 1 classes (green)']
+    assert [f.text for f in check_classes(train, val)] == ['val has no object of 1 class (green)']
 
 
 def test_images_in_both_splits_are_told(tmp_path):
@@ -143,7 +143,7 @@ def test_images_in_both_splits_are_told(tmp_path):
     original = (train.folder / '3.png').read_bytes()
     (val.folder / '5.png').write_bytes(original)  # under another name
     (finding,) = check_classes(train, val)
-    assert finding.text.startswith('1 images (5.png) in train and in val')
+    assert finding.text.startswith('1 image (5.png) in train and in val')
 
 
 @pytest.mark.parametrize(
