@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from mmblocks.utils.errors import UserError
 MOST_BYTES = 4 * 2**30  # of an annotation file; it is read whole
 _ROTATED = range(5, 9)  # orientations in which a camera's width is the image's height
 _EXIF_ORIENTATION = 0x0112
+# Line breaks and control characters of any kind, and halves of characters. Names are written into a
+# config, which is a program.
+_UNPRINTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 
 
 class Split(NamedTuple):
@@ -79,7 +83,7 @@ def check_types(content: Mapping[str, Any], path: Path) -> None:
     """
     wanted: dict[str, dict[str, Callable[[Any], bool]]] = {
         'images': {'id': _is_int, 'file_name': _is_inside},
-        'categories': {'id': _is_int, 'name': _is_text},
+        'categories': {'id': _is_int, 'name': _is_name},
         'annotations': {'image_id': _is_int, 'category_id': _is_int, 'bbox': _is_box},
     }
     for kind, fields in wanted.items():
@@ -165,7 +169,12 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and '\0' not in value
+    return isinstance(value, str) and bool(value.strip()) and not _UNPRINTABLE.search(value)
+
+
+def _is_name(value: Any) -> bool:
+    # MMEngine would put something else in the place of braces.
+    return _is_text(value) and '{{' not in value
 
 
 def _is_inside(value: Any) -> bool:
@@ -188,7 +197,7 @@ def _is_box(value: Any) -> bool:
 
 _WHAT: dict[Callable[[Any], bool], str] = {
     _is_int: 'an int',
-    _is_text: 'a text',
+    _is_name: 'a text of one line without {{',
     _is_inside: 'a path inside the folder of images',
     _is_box: 'four numbers',
 }

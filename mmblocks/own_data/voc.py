@@ -41,7 +41,7 @@ def read_voc(name: str, folder: Path, listed: str | None, classes: Sequence[str]
     known = list(classes) if classes is not None else sorted(names)
     if unknown := sorted(names - set(known)):
         raise UserError(
-            f'--{name} {folder}: there are objects of class {", ".join(unknown[:5])}, but the '
+            f'--{name} {folder}: there are objects of class {", ".join(map(repr, unknown[:5]))}, but the '
             f'classes are {", ".join(known)}{did_you_mean(unknown[0], known)}'
         )
     annotations: list[dict[str, Any]] = []

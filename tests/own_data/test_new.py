@@ -344,3 +344,13 @@ def test_a_detector_learns_to_find_coins(tmp_path):
     assert trained.code == 0, trained.out[-3000:]
     # From scratch, from 12 coins; those of val are others.
     assert trained.metrics('val')['coco/bbox_mAP_50'] > 0.3
+
+
+@pytest.mark.parametrize('name', ["it's", '"quoted"', 'back\\slash', 'Große Möwe', '# no comment'])
+def test_any_name_of_a_class_reaches_the_dataset(name, tmp_path):
+    train, val = two_splits(tmp_path)
+    for split in (train, val):
+        split.content['categories'][0]['name'] = name
+    out = tmp_path / 'own.py'
+    new_config(RETINANET, train, val, out).save(out)
+    assert Config.fromfile(out).train_dataloader.dataset.metainfo.classes == (name, 'green')
