@@ -41,8 +41,8 @@ def read_voc(name: str, folder: Path, listed: str | None, classes: Sequence[str]
     known = list(classes) if classes is not None else sorted(names)
     if unknown := sorted(names - set(known)):
         raise UserError(
-            f'--{name} {folder}: there are objects of class {", ".join(map(repr, unknown[:5]))}, but the '
-            f'classes are {", ".join(known)}{did_you_mean(unknown[0], known)}'
+            f'--{name} {folder}: there are objects of class {", ".join(map(repr, unknown[:5]))}, '
+            f'but the classes are {", ".join(known)}{did_you_mean(unknown[0], known)}'
         )
     annotations: list[dict[str, Any]] = []
     for i, (_, objects) in enumerate(found, 1):

@@ -115,7 +115,7 @@ def test_a_list_that_is_not_there_is_refused_with_those_that_are(voc):
 
 
 def test_classes_that_are_not_named_are_refused(voc):
-    with pytest.raises(UserError, match='objects of class 'dog', but the classes are cat'):
+    with pytest.raises(UserError, match="objects of class 'dog', but the classes are cat"):
         read_split('train', [str(voc)], ['cat'])
 
 
