@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def deformable_attention(
     value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
@@ -21,7 +23,7 @@ def deformable_attention(
         weights: Their weights, (N, queries, heads, levels, points).
 
     Returns:
-        (N, queries, heads * channels).
+        (N, queries, heads * channels), of the dtype of ``value``.
 
     Example:
         >>> value, shapes = torch.ones(1, 20, 2, 3), torch.tensor([[4, 4], [2, 2]])
@@ -31,6 +33,7 @@ def deformable_attention(
     """
     batch, queries, heads = locations.shape[:3]
     sizes = [(int(height), int(width)) for height, width in shapes]
+    dtype, value = value.dtype, at_least_float32(value)
     total = value.new_zeros(batch * heads, value.shape[-1], queries)
     levels = value.split([height * width for height, width in sizes], dim=1)
     for level, (height, width) in enumerate(sizes):
@@ -39,4 +42,6 @@ def deformable_attention(
         seen = F.grid_sample(maps, grid.to(maps.dtype), align_corners=False)
         weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)
         total = total + torch.einsum('ncqp,nqp->ncq', seen, weight.to(seen.dtype))
-    return total.view(batch, -1, queries).transpose(1, 2).contiguous()
+    return (
+        total.view(batch, heads * value.shape[-1], queries).transpose(1, 2).contiguous().to(dtype)
+    )

@@ -28,6 +28,8 @@ def recomputed_gradients(
     with torch.enable_grad():
         inputs = [value.detach().requires_grad_() for value in inputs]
         result = function(*inputs)
+        if not result.requires_grad:  # of no regions
+            return tuple(torch.zeros_like(value) for value in inputs)
         return torch.autograd.grad(result, inputs, grad.to(result.dtype), materialize_grads=True)
 
 

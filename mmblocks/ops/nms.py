@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmblocks.ops import vision
 from mmblocks.ops.precision import at_least_float32
 
 # Boxes that are compared with all later ones at a time: few enough for their overlaps to stay in
@@ -19,7 +20,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
 
     Args:
         boxes: Corners (x1, y1, x2, y2) in pixels, (N, 4).
-        scores: Scores, (N,). Of equal ones the first comes first.
+        scores: Scores, (N,). Equal ones come in the order of :func:`torch.sort`, as in mmcv's op.
         iou_threshold: A box goes if its IoU with a better one that is kept is above this.
         offset: Width is x2 - x1 + offset: 0, or 1 where corners are whole pixels.
 
@@ -31,6 +32,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         >>> nms(boxes, torch.tensor([0.8, 0.9, 0.5]), iou_threshold=0.5)
         tensor([1, 2])
     """
+    if offset == 0 and vision.serves(boxes):
+        return vision.nms(boxes, scores, iou_threshold)
     # As mmcv's op sorts, so that equal scores come in its order.
     order = scores.sort(descending=True).indices
     sides = _sides(boxes[order], offset)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops import vision
 from mmblocks.ops.precision import at_least_float32
 from mmblocks.ops.roi_bins import bin_pixels
 
@@ -52,6 +53,9 @@ def average_into(
 ) -> None:
     """Writes what :func:`average` returns, with its arguments, into zeros of the right shape."""
     size = (out.shape[2], out.shape[3])
+    if vision.serves(maps):
+        out.copy_(vision.roi_align(maps, rois, size, scale, ratio, aligned))
+        return
     rows = at_least_float32(maps.permute(0, 2, 3, 1)).flatten(0, 2)
     for regions, pixels, weights in bin_pixels(maps.shape, rois, size, scale, ratio, aligned):
         bags = F.embedding_bag(
@@ -82,6 +86,8 @@ def average_backward(
     Returns:
         (N, C, H, W), of the dtype of ``grad``.
     """
+    if vision.serves(grad):
+        return vision.roi_align_backward(grad, shape, rois, scale, ratio, aligned)
     batch, channels, height, width = shape
     size = (grad.shape[2], grad.shape[3])
     rows = at_least_float32(grad).permute(0, 2, 3, 1)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def roi_pool(
     maps: Tensor, rois: Tensor, size: tuple[int, int], scale: float
@@ -34,7 +36,7 @@ def roi_pool(
     height, width = maps.shape[2:]
     shape = (len(rois), maps.shape[1], *size)
     values, places = maps.new_zeros(shape), rois.new_full(shape, -1, dtype=torch.int32)
-    corners = rois[:, 1:].clone()
+    corners = at_least_float32(rois)[:, 1:].clone()
     corners[:, 2:] += 1
     x1, y1, x2, y2 = (corners * scale).unbind(1)
     tops, bottoms = _edges(y1, y2, size[0], height)
