@@ -83,7 +83,8 @@ def roi_pool_forward(
     spatial_scale: float,
 ) -> None:
     """See :func:`mmblocks.ops.roi_pool.roi_pool`."""
-    values, places = roi_pool.roi_pool(input, rois, (pooled_height, pooled_width), spatial_scale)
+    size = [pooled_height, pooled_width]
+    values, places = torch.ops.mmblocks.roi_pool(input, rois, size, spatial_scale)
     output.copy_(values)
     argmax.copy_(places)
 
