@@ -30,12 +30,11 @@ def sigmoid_focal_loss(
     """
     dtype, logits = logits.dtype, at_least_float32(logits)
     is_class = _is_class(logits, target)
-    p = logits.sigmoid()
-    loss = torch.where(
-        is_class,
-        -alpha * (1 - p) ** gamma * F.logsigmoid(logits),
-        -(1 - alpha) * p**gamma * F.logsigmoid(-logits),
-    )
+    # Of another class, what is right is the opposite.
+    right = torch.where(is_class, logits, -logits)
+    wrong = 1 - right.sigmoid()
+    share = torch.where(is_class, logits.new_full((), alpha), 1 - alpha)
+    loss = F.logsigmoid(right).mul_(wrong**gamma).mul_(-share)
     loss = loss if weight is None else loss * _per_row(weight, target, logits.shape[1])
     return loss.to(dtype)
 
@@ -57,12 +56,13 @@ def sigmoid_focal_loss_backward(
     """
     dtype, logits = logits.dtype, at_least_float32(logits)
     is_class = _is_class(logits, target)
-    p, log_p, log_q = logits.sigmoid(), F.logsigmoid(logits), F.logsigmoid(-logits)
-    grad = torch.where(
-        is_class,
-        -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p),
-        -(1 - alpha) * p**gamma * (gamma * (1 - p) * log_q - p),
-    )
+    right = torch.where(is_class, logits, -logits)
+    p = right.sigmoid()
+    wrong = 1 - p
+    slope = wrong - gamma * p * F.logsigmoid(right)
+    # Downhill for the class itself, uphill for the others.
+    share = torch.where(is_class, logits.new_full((), -alpha), 1 - alpha)
+    grad = slope.mul_(wrong**gamma).mul_(share)
     grad = grad if weight is None else grad * _per_row(weight, target, logits.shape[1])
     return grad.to(dtype)
 

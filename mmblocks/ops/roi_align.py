@@ -84,10 +84,11 @@ def average_backward(
         aligned: As there.
 
     Returns:
-        (N, C, H, W), of the dtype of ``grad``.
+        (N, C, H, W), of the dtype of ``grad``, the channels of a pixel side by side.
     """
     if vision.serves(grad):
-        return vision.roi_align_backward(grad, shape, rois, scale, ratio, aligned)
+        maps = vision.roi_align_backward(grad, shape, rois, scale, ratio, aligned)
+        return maps.contiguous(memory_format=torch.channels_last)
     batch, channels, height, width = shape
     size = (grad.shape[2], grad.shape[3])
     rows = at_least_float32(grad).permute(0, 2, 3, 1)
@@ -251,6 +252,11 @@ def _(maps: Tensor, rois: Tensor, size: Sequence[int], *_: Any) -> tuple[Tensor,
 
 
 @_average_backward.register_fake
+def _(grad: Tensor, shape: Sequence[int], *_: Any) -> Tensor:
+    batch, channels, height, width = shape
+    return grad.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
 @_maximum_backward.register_fake
 def _(grad: Tensor, shape: Sequence[int], *_: Any) -> Tensor:
     return grad.new_empty(shape)
