@@ -25,6 +25,7 @@ from mmblocks.cli.arguments import make_parser
 from mmblocks.cli.command import command
 from mmblocks.utils.errors import UserError, did_you_mean, note, warn
 
+_IMPORT_ROUNDS = 5  # they take seconds each
 MODES = tuple(dict.fromkeys(mode.name for mode in CPU_MODES))
 
 
@@ -84,10 +85,11 @@ def main() -> None:
         if not nets:
             raise UserError(f'none of the peers can be imported from {args.peers}')
         with _progress() as progress:
-            total = args.rounds + sum(settings.num_rounds(net) for net in nets)
+            import_rounds = min(args.rounds, _IMPORT_ROUNDS)
+            total = import_rounds + sum(settings.num_rounds(net) for net in nets)
             task = progress.add_task('imports', total=total)
             advance = partial(progress.advance, task)
-            imports = import_seconds(list(modules), args.rounds, args.peers, advance)
+            imports = import_seconds(list(modules), import_rounds, args.peers, advance)
             results = {}
             for net in nets:
                 progress.update(task, description=net.title)
