@@ -5,6 +5,7 @@ from mmblocks.hooks.divergence import StopOnDivergenceHook
 from mmblocks.hooks.epoch_seed import EpochSeedHook
 from mmblocks.hooks.preprocessing import CheckPreprocessingHook
 from mmblocks.hooks.safe_checkpoint import SafeCheckpointHook
+from mmblocks.hooks.to_inference import ToInferenceHook
 from mmblocks.hooks.unfreeze import UnfreezeHook
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'EpochSeedHook',
     'SafeCheckpointHook',
     'StopOnDivergenceHook',
+    'ToInferenceHook',
     'UnfreezeHook',
 ]
