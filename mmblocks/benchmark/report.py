@@ -32,7 +32,8 @@ Bytes are exact: storages that autograd holds, each counted once. Device: {devic
 ![Ratios per net](images/{picture})
 
 {tables}
-
+"""
+_IMPORTS = """
 Importing a library in a process that has imported torch, relative to the fastest of the others:
 {imports}.
 """
@@ -43,12 +44,15 @@ def benchmark_page(results: Results, imports: Values, about: Mapping[str, Any]) 
 
     Args:
         results: What was measured.
-        imports: Seconds of importing each library.
+        imports: Seconds of importing each library; may be empty.
         about: What stands beside them: ``device``, ``torch`` and ``rounds``.
     """
-    picture = 'benchmark_gpu.png' if 'cuda' in about else 'benchmark.png'
-    others = [f'{name} {ratio(imports, name).spread.median:.2f}' for name in imports]
-    return _PAGE.format(**about, picture=picture, tables=tables(results), imports=', '.join(others))
+    picture = 'benchmark.png' if 'CPU' in about['device'] else 'benchmark_gpu.png'
+    page = _PAGE.format(**about, picture=picture, tables=tables(results))
+    if not imports:
+        return page
+    seconds = [f'{name} {ratio(imports, name).spread.median:.2f}' for name in imports]
+    return page + _IMPORTS.format(imports=', '.join(seconds))
 
 
 def tables(results: Results) -> str:

@@ -25,7 +25,8 @@ from mmblocks.cli.arguments import make_parser
 from mmblocks.cli.command import command
 from mmblocks.utils.errors import UserError, did_you_mean, note, warn
 
-MODES = tuple(dict.fromkeys(mode.name for mode in CPU_MODES))
+_IMPORT_ROUNDS = 5  # they take seconds each
+MODES = ('imports', *dict.fromkeys(mode.name for mode in CPU_MODES))
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=MODES,
         default=MODES,
-        help='inference of a single image or of a batch, training; default: all',
+        help='imports, inference of a single image or a batch, training; default: all',
     )
     parser.add_argument(
         '--threads', type=int, default=1, metavar='N', help='CPU threads; default: %(default)s'
@@ -84,10 +85,11 @@ def main() -> None:
         if not nets:
             raise UserError(f'none of the peers can be imported from {args.peers}')
         with _progress() as progress:
-            total = args.rounds + sum(settings.num_rounds(net) for net in nets)
+            import_rounds = min(args.rounds, _IMPORT_ROUNDS) if 'imports' in args.modes else 0
+            total = import_rounds + sum(settings.num_rounds(net) for net in nets)
             task = progress.add_task('imports', total=total)
             advance = partial(progress.advance, task)
-            imports = import_seconds(list(modules), args.rounds, args.peers, advance)
+            imports = import_seconds(list(modules), import_rounds, args.peers, advance)
             results = {}
             for net in nets:
                 progress.update(task, description=net.title)
