@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.backbones.freezing import freeze, parameters_of
+from mmblocks.backbones.freezing import freeze, frozen_summary, parameters_of
 from mmblocks.backbones.group import (
     Classifier,
     Group,
@@ -227,8 +227,7 @@ class BaseBackbone(BaseModule):
             (N, out_channels[i], H / out_strides[i], W / out_strides[i]). Behind them, where
             there is a classifier, its logits, (N, num_classes).
         """
-        outs = []
-        frozen = self._run_frozen_groups(x)
+        outs, frozen = [], self._run_frozen_groups(x)
         for i in range(self.num_groups):
             x = frozen[i] if i < len(frozen) else self.run_group(i, x)
             if i in self._out_groups:
@@ -238,11 +237,9 @@ class BaseBackbone(BaseModule):
         return tuple(outs)
 
     def _run_frozen_groups(self, x: Tensor) -> list[Tensor]:
-        """Returns the outputs of the frozen groups in training, where they can run faster."""
         frozen = range(self.frozen_stages + 1)
-        if not self.training or any(i in self._group_plugins for i in frozen):
-            return []
-        return self._frozen_form.run([self.group(i) for i in frozen], x)
+        runs = self.training and not any(i in self._group_plugins for i in frozen)
+        return self._frozen_form.run([self.group(i) for i in frozen], x) if runs else []
 
     def run_group(self, i: int, x: Tensor) -> Tensor:
         """Runs a group of the chain with its plugins.
@@ -340,15 +337,7 @@ class BaseBackbone(BaseModule):
 
     def frozen_summary(self) -> str:
         """Says in one line what is frozen and how many parameters are left to train."""
-        groups = list(self.group_parts().items())[: self.frozen_stages + 1]
-        frozen = [title for title, parts in groups if parts]
-        total = sum(p.numel() for p in self.parameters())
-        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return (
-            f'{type(self).__name__} with frozen_stages={self.frozen_stages}: '
-            f'frozen are {", ".join(frozen) or "no groups"}; {trainable:,} of {total:,} '
-            'parameters are trainable'
-        )
+        return frozen_summary(self, self.group_parts(), self.frozen_stages)
 
     def group_parts(self) -> dict[str, list[str]]:
         """Names the modules of each group that have parameters, those of plugins too.
