@@ -25,6 +25,7 @@ from mmblocks import backbones, hooks, layers, necks
 from mmblocks.backbones import *  # noqa: F403 - the list of names stands there, once
 from mmblocks.describe.catalog import FeatureInfo, feature_info, list_backbones
 from mmblocks.hooks import *  # noqa: F403
+from mmblocks.inference import to_inference
 from mmblocks.layers import *  # noqa: F403
 from mmblocks.necks import *  # noqa: F403
 from mmblocks.ops.finder import serve_ext
@@ -48,4 +49,5 @@ __all__ = [
     '__version__',
     'feature_info',
     'list_backbones',
+    'to_inference',
 ]
