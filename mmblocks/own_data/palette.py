@@ -15,7 +15,7 @@ def palette(number: int) -> list[tuple[int, int, int]]:
 
     Example:
         >>> palette(2)
-        [(242, 36, 36), (36, 89, 242)]
+        [(242, 36, 36), (36, 96, 242)]
     """
     colours = []
     for i in range(number):
