@@ -1,9 +1,9 @@
 # Every target but clean and help first sets up what it needs; see CONTRIBUTING.md.
 #   PYTHON=/path/to/python   the Python to make .venv with (3.10 to 3.12)
-#   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo`
+#   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo` and so on
 
 .DEFAULT_GOAL := help
-.PHONY: help demo transfer stitch test peers docs lint format setup clean
+.PHONY: help demo transfer stitch benchmark test peers docs lint format setup clean
 
 BIN := .venv/bin
 SETUP := @sh tools/bootstrap/run.sh
@@ -22,6 +22,10 @@ transfer:  ## fine-tune on new digits, frozen at several depths, and compare
 stitch:  ## train nets with other layers stitched in, and compare
 	$(SETUP) demo
 	@$(BIN)/python tools/stitch.py $(ARGS)
+
+benchmark:  ## measure the nets beside other libraries' and write docs/benchmarks.md
+	$(SETUP) test
+	@$(BIN)/python tools/benchmark.py --out docs $(ARGS)
 
 test:  ## lint, then run all tests
 	$(SETUP) test

@@ -17,7 +17,9 @@ import mmblocks  # noqa: F401 - before mmcv.ops, which needs the forms that it s
 # isort: split
 import mmcv.ops
 import torch
+import torch.nn.functional as F
 from compiled import load_compiled_ops, use
+from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
@@ -45,6 +47,17 @@ def alone() -> Iterator[tuple[str, Callable[[], object]]]:
         if backward:
             torch.autograd.grad(out.sum(), maps)
 
+    logits, target = torch.randn(20_000, 80, requires_grad=True), torch.randint(0, 81, (20_000,))
+    one_hot = F.one_hot(target, 81)[:, :80].float()
+
+    def focal_loss() -> None:
+        if lacks_focal_loss():
+            loss = py_sigmoid_focal_loss(logits, one_hot, reduction='none')
+        else:
+            loss = mmcv.ops.sigmoid_focal_loss(logits, target, 2.0, 0.25, None, 'none')
+        torch.autograd.grad(loss.sum(), logits)
+
+    yield "sigmoid focal loss, forward and backward, to mmdet's in Python", focal_loss
     yield 'RoIAlign of 512 regions, 256 channels, forward', lambda: pool(False)
     yield 'the same, forward and backward', lambda: pool(True)
     for count in (1000, 2000, 5000):
@@ -61,6 +74,11 @@ def alone() -> Iterator[tuple[str, Callable[[], object]]]:
                 boxes, scores, labels, dict(type='nms', iou_threshold=0.5)
             ),
         )
+
+
+def lacks_focal_loss() -> bool:
+    """Says whether mmcv.ops is on its compiled ops, which have none for the CPU."""
+    return mmcv.ops.focal_loss.ext_module.__name__ == 'compiled._ext'
 
 
 def in_detectors() -> Iterator[tuple[str, Callable[[], object]]]:
@@ -108,15 +126,16 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=7, help='runs of each, in turns')
-    rounds = parser.parse_args().rounds
+    parser.add_argument('--alone', action='store_true', help='leave the detectors out')
+    args = parser.parse_args()
     forms = ModuleType('mmcv._ext')
     ExtLoader(None).exec_module(forms)
     stacks = [load_compiled_ops(), forms]
     torch.manual_seed(0)
     table = Table('', 'compiled', 'ours', 'ratio', title='float32, milliseconds')
-    for cases in (alone, in_detectors):
+    for cases in (alone,) if args.alone else (alone, in_detectors):
         for name, run in cases():
-            theirs, ours = compare(run, stacks, rounds)
+            theirs, ours = compare(run, stacks, args.rounds)
             table.add_row(name, f'{theirs * 1e3:.1f}', f'{ours * 1e3:.1f}', f'{ours / theirs:.2f}')
     Console(width=100).print(table)
 

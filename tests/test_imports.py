@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'mmblocks'
 # Each room with those whose modules its own may import.
 BELOW = {
+    'doctor': (),
     'utils': (),
     'ops': ('utils',),
     'weights': ('utils',),
@@ -20,12 +21,17 @@ BELOW = {
     'describe': ('backbones', 'plugins', 'weights', 'utils'),
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),
+    'own_data': ('swap', 'engine', 'describe', 'backbones', 'weights', 'utils'),
     'export': ('engine', 'inference', 'ops', 'weights', 'utils'),
     'deploy': (),
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
+    'benchmark': ('backbones', 'utils'),
     'cli': (
+        'benchmark',
         'digits',
+        'doctor',
         'export',
+        'own_data',
         'swap',
         'engine',
         'describe',

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmblocks.backbones.freezing import freeze, parameters_of
+from mmblocks.backbones.freezing import freeze, frozen_summary, parameters_of
 from mmblocks.backbones.group import (
     Classifier,
     Group,
@@ -68,7 +68,9 @@ class BaseBackbone(BaseModule):
             behind it: their parameters get no gradient and they stay in eval mode.
         norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
             net that starts without weights, which then learns no statistics.
-        with_cp: Recompute each block's activations in backward to save memory.
+        with_cp: What is computed again in backward to save memory: True for each block,
+            'norm_act' for all but the convolutions, whose outputs are kept, which takes more
+            memory and less time. Of the stem no convolution is computed again in either.
         init_cfg: MMEngine's initialisation config; default: the net's ``default_init_cfg``.
             ``dict(type='Pretrained', checkpoint=...)`` takes the arguments of
             :func:`mmblocks.weights.load_pretrained`; what the weights lack starts by the default.
@@ -124,7 +126,7 @@ class BaseBackbone(BaseModule):
         out_indices: int | Sequence[int],
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,
@@ -225,8 +227,7 @@ class BaseBackbone(BaseModule):
             (N, out_channels[i], H / out_strides[i], W / out_strides[i]). Behind them, where
             there is a classifier, its logits, (N, num_classes).
         """
-        outs = []
-        frozen = self._run_frozen_groups(x)
+        outs, frozen = [], self._run_frozen_groups(x)
         for i in range(self.num_groups):
             x = frozen[i] if i < len(frozen) else self.run_group(i, x)
             if i in self._out_groups:
@@ -236,11 +237,9 @@ class BaseBackbone(BaseModule):
         return tuple(outs)
 
     def _run_frozen_groups(self, x: Tensor) -> list[Tensor]:
-        """Returns the outputs of the frozen groups in training, where they can run faster."""
         frozen = range(self.frozen_stages + 1)
-        if not self.training or any(i in self._group_plugins for i in frozen):
-            return []
-        return self._frozen_form.run([self.group(i) for i in frozen], x)
+        runs = self.training and not any(i in self._group_plugins for i in frozen)
+        return self._frozen_form.run([self.group(i) for i in frozen], x) if runs else []
 
     def run_group(self, i: int, x: Tensor) -> Tensor:
         """Runs a group of the chain with its plugins.
@@ -253,8 +252,10 @@ class BaseBackbone(BaseModule):
         # torch.compile takes its code for one net for another of the class where nothing differs
         # that the code has read, and it does not look for hooks where there were none.
         _ = len(self._inserted_text)
-        # As everywhere in OpenMMLab, the stem itself is not recomputed.
-        if self.with_cp and i > 0:
+        # As everywhere in OpenMMLab, the stem's convolutions are not computed again.
+        if self.with_cp == 'norm_act' or (self.with_cp and i == 0):
+            out = checkpoint_block(self.group(i), out, keep_convs=True)
+        elif self.with_cp:
             for block in blocks_of(self.group(i)):
                 out = checkpoint_block(block, out)
         else:
@@ -336,15 +337,7 @@ class BaseBackbone(BaseModule):
 
     def frozen_summary(self) -> str:
         """Says in one line what is frozen and how many parameters are left to train."""
-        groups = list(self.group_parts().items())[: self.frozen_stages + 1]
-        frozen = [title for title, parts in groups if parts]
-        total = sum(p.numel() for p in self.parameters())
-        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        return (
-            f'{type(self).__name__} with frozen_stages={self.frozen_stages}: '
-            f'frozen are {", ".join(frozen) or "no groups"}; {trainable:,} of {total:,} '
-            'parameters are trainable'
-        )
+        return frozen_summary(self, self.group_parts(), self.frozen_stages)
 
     def group_parts(self) -> dict[str, list[str]]:
         """Names the modules of each group that have parameters, those of plugins too.

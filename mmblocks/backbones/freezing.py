@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -40,3 +40,23 @@ def parameters_of(net: nn.Module, names: Iterable[str]) -> dict[str, nn.Paramete
         for module in names
         for name, parameter in net.get_submodule(module).named_parameters(module)
     }
+
+
+def frozen_summary(
+    net: nn.Module, group_parts: Mapping[str, Sequence[str]], frozen_stages: int
+) -> str:
+    """Says in one line what is frozen and how many parameters are left to train.
+
+    Args:
+        net: The net.
+        group_parts: Names of the modules of each group, by the group's title.
+        frozen_stages: The last group that is frozen.
+    """
+    frozen = [title for title, parts in list(group_parts.items())[: frozen_stages + 1] if parts]
+    total = sum(p.numel() for p in net.parameters())
+    trainable = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    return (
+        f'{type(net).__name__} with frozen_stages={frozen_stages}: '
+        f'frozen are {", ".join(frozen) or "no groups"}; {trainable:,} of {total:,} '
+        'parameters are trainable'
+    )

@@ -1,5 +1,6 @@
 """Hooks: what mmblocks does during training. Importing this package registers them."""
 
+from mmblocks.hooks.channels_last import ChannelsLastHook
 from mmblocks.hooks.divergence import StopOnDivergenceHook
 from mmblocks.hooks.epoch_seed import EpochSeedHook
 from mmblocks.hooks.preprocessing import CheckPreprocessingHook
@@ -8,6 +9,7 @@ from mmblocks.hooks.to_inference import ToInferenceHook
 from mmblocks.hooks.unfreeze import UnfreezeHook
 
 __all__ = [
+    'ChannelsLastHook',
     'CheckPreprocessingHook',
     'EpochSeedHook',
     'SafeCheckpointHook',

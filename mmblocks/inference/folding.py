@@ -7,6 +7,7 @@ from typing import Any
 
 from mmcv.cnn.bricks import wrappers
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import Tensor, nn
 
 from mmblocks.inference.fused_conv import FusedConv2d
@@ -34,7 +35,7 @@ _CONVS = (
 )
 # mmcv's deformable convolutions that take a bias, by name, since importing mmcv.ops may fail.
 _MMCV_CONVS = ('ModulatedDeformConv2d', 'ModulatedDeformConv2dPack')
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, SyncBatchNorm)
 
 
 def is_foldable_conv(module: nn.Module) -> bool:

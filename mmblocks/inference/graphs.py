@@ -19,7 +19,19 @@ _FUNCTIONS = {
     *(functional.relu, functional.silu, functional.hardswish, functional.hardsigmoid),
     *(functional.adaptive_avg_pool2d, functional.interpolate, functional.dropout),
 }
-_METHODS = {'add', 'add_', 'mul', 'mul_', 'mean', 'chunk', 'relu', 'relu_', 'sigmoid', 'flatten'}
+_METHODS = {
+    'add',
+    'add_',
+    'mul',
+    'mul_',
+    'mean',
+    'chunk',
+    'relu',
+    'relu_',
+    'sigmoid',
+    'flatten',
+    'split',
+}
 # Where a submodule hangs: the module that holds it and its name there.
 Slot = tuple[int, str]
 
@@ -67,12 +79,13 @@ def trace_block(block: nn.Module) -> fx.Graph | None:
     graph = trace(block, _Deep())
     if graph is None or sum(node.op == 'placeholder' for node in graph.nodes) != 1:
         return None
+    own = {name for name, _ in (*block.named_parameters(), *block.named_buffers())}
     for node in graph.nodes:
         if node.op == 'call_function' and node.target not in _FUNCTIONS:
             return None
         if node.op == 'call_method' and node.target not in _METHODS:
             return None
-        if node.op == 'get_attr':
+        if node.op == 'get_attr' and node.target not in own:  # a value of the recording
             return None
         node.type = None  # an annotation, of no use and in the way of pickling
     return graph

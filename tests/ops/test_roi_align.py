@@ -54,6 +54,26 @@ def test_values_and_gradients_are_the_compiled_op_s(
     assert_close(back, expected_grad, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize('aligned', [False, True])
+@pytest.mark.parametrize('ratio', [0, 2])
+def test_thousands_of_regions_of_any_kind_are_the_compiled_op_s(compiled, ratio, aligned):
+    maps, rois = inputs(3000, seed=0)
+    rois[0:500, 1:] += 5000  # nowhere near the map
+    rois[500:1000, 1:3] -= 400  # much larger than it
+    if not aligned:  # there, mmcv's op refuses them
+        rois[1000:1500, 3:] = rois[1000:1500, 1:3] - 20  # turned inside out
+    options = (rois, (2, 3), 0.125, ratio, aligned)
+    with compiled() as ops:
+        expected = ops.roi_align(maps, *options[:-1], 'avg', aligned)
+    assert_close(roi_align.average(maps, *options), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_corners_that_are_no_numbers_give_numbers():
+    maps, rois = inputs(8, seed=0)
+    rois[2, 1], rois[4, 4] = float('nan'), float('inf')
+    assert roi_align.average(maps, rois, (2, 2), 0.125, 0, True).isfinite().all()
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     maps, rois = inputs(20, seed=0, dtype=torch.float32)
