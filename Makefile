@@ -1,9 +1,9 @@
 # Every target but clean and help first sets up what it needs; see CONTRIBUTING.md.
 #   PYTHON=/path/to/python   the Python to make .venv with (3.10 to 3.12)
-#   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo`
+#   ARGS='...'               passed on to pytest by `make test` and to the demo by `make demo` and so on
 
 .DEFAULT_GOAL := help
-.PHONY: help demo transfer stitch test peers lint format setup clean
+.PHONY: help demo transfer stitch benchmark test peers docs lint format setup clean
 
 BIN := .venv/bin
 SETUP := @sh tools/bootstrap/run.sh
@@ -23,6 +23,10 @@ stitch:  ## train nets with other layers stitched in, and compare
 	$(SETUP) demo
 	@$(BIN)/python tools/stitch.py $(ARGS)
 
+benchmark:  ## measure the nets beside other libraries' and write docs/benchmarks.md
+	$(SETUP) test
+	@$(BIN)/python tools/benchmark.py --out docs $(ARGS)
+
 test:  ## lint, then run all tests
 	$(SETUP) test
 	$(BIN)/ruff check
@@ -33,6 +37,11 @@ test:  ## lint, then run all tests
 peers:  ## compile mmcv's ops for make test to compare with; without them it skips that
 	$(SETUP) test
 	@$(BIN)/python tools/bootstrap/compiled_ops.py
+
+docs:  ## build the documentation into build/docs, warnings being errors
+	$(SETUP) docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo 'The documentation is build/docs/index.html'
 
 # mypy reads torch's types, so that it comes with the set-up for the tests.
 lint:  ## run ruff and, where the tests are set up, mypy

@@ -62,6 +62,7 @@ setup(
         ],
         'lite': ['mmengine>=0.10.7', 'mmcv-lite>=2.0.0,<2.2.0', 'mmdet>=3.3.0', 'safetensors'],
         'onedl': ['onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'safetensors'],
+        'export': ['onnx', 'onnxscript', 'onnxruntime'],
         'demo': ['scikit-learn', 'matplotlib'],
         'test': ['pytest', 'hypothesis', 'ruff', 'mypy'],
     },

@@ -1,5 +1,7 @@
-"""What all tests share: the folder of peers and a fixed seed."""
+"""What all tests share: the folder of peers, a fixed seed, and what keeps MMEngine quick."""
 
+import functools
+import gc
 import importlib
 import importlib.util
 import logging
@@ -8,6 +10,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import mmengine.config.config
+import mmengine.config.utils
+import mmengine.runner.runner
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -19,12 +24,40 @@ from tests.mmcv_ops import running_on
 torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+# Otherwise it writes a record for each module that it builds, which nobody reads.
+MMLogger.get_current_instance().setLevel(logging.INFO)
+
 PEERS = Path(os.environ.get('MMBLOCKS_PEERS', Path(__file__).parents[1] / '.peers'))
 
 
 def pytest_collection_modifyitems(items):
     """Puts the long tests first, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: 'slow' not in item.keywords)
+
+
+def pytest_collection_finish():
+    """Leaves what has been imported and collected out of the garbage collections to come.
+
+    MMEngine asks for one with every dataset, and all these objects would be searched each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _quick_runner():
+    """Leaves out what takes most of the time of a small training.
+
+    MMEngine formats the config with yapf for its log, a file and every checkpoint, asks the
+    compilers for their versions anew for every runner, and reads mmdet's hundred metafiles anew
+    for every config that inherits from one of mmdet.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, False))
+        collect_env = functools.cache(mmengine.runner.runner.collect_env)
+        patch.setattr(mmengine.runner.runner, 'collect_env', collect_env)
+        patch.setattr(mmengine.config.utils, 'load', functools.cache(mmengine.config.utils.load))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+# After how many the values of a tensor repeat: a prime, so that no two of its filters are equal.
+PERIOD = 65_521
+
 
 def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
     """Returns every tensor of a module, BatchNorm's buffers included, values that matter.
@@ -21,7 +24,7 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
             for name, tensor in child.named_parameters(recurse=False):
                 if tensor.dim() > 1:
                     fan_in = tensor[0].numel()
-                    tensor.normal_(0, (1.5 / fan_in) ** 0.5, generator=generator)
+                    _fill(tensor, (1.5 / fan_in) ** 0.5, generator)
                 else:
                     centre = 1 if name == 'weight' and _is_norm(child) else 0
                     tensor.normal_(centre, 0.1, generator=generator)
@@ -31,6 +34,15 @@ def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
                 elif name == 'running_var':
                     tensor.normal_(0, 0.2, generator=generator).abs_().add_(1)
     return module
+
+
+def _fill(tensor: Tensor, std: float, generator: torch.Generator) -> None:
+    """Draws normal values; those of wide layers repeat, since drawing millions takes long."""
+    flat = tensor.view(-1)
+    drawn = flat[:PERIOD].normal_(0, std, generator=generator)
+    for start in range(PERIOD, len(flat), PERIOD):
+        part = flat[start : start + PERIOD]
+        part.copy_(drawn[: len(part)])
 
 
 def _is_norm(module: nn.Module) -> bool:

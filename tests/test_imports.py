@@ -8,19 +8,38 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'mmblocks'
 # Each room with those whose modules its own may import.
 BELOW = {
+    'doctor': (),
     'utils': (),
     'ops': ('utils',),
     'weights': ('utils',),
     'layers': ('ops', 'utils'),
+    'inference': ('layers', 'utils'),
     'plugins': ('layers', 'ops', 'utils'),
     'necks': ('layers', 'weights', 'utils'),
-    'backbones': ('plugins', 'layers', 'ops', 'weights', 'utils'),
-    'hooks': ('backbones', 'weights', 'utils'),
+    'backbones': ('inference', 'plugins', 'layers', 'ops', 'weights', 'utils'),
+    'hooks': ('inference', 'backbones', 'weights', 'utils'),
     'describe': ('backbones', 'plugins', 'weights', 'utils'),
     'engine': ('hooks', 'backbones', 'weights', 'utils'),
     'swap': ('engine', 'describe', 'backbones', 'weights', 'utils'),
+    'own_data': ('swap', 'engine', 'describe', 'backbones', 'weights', 'utils'),
+    'export': ('engine', 'inference', 'ops', 'weights', 'utils'),
+    'deploy': (),
     'digits': ('engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
-    'cli': ('digits', 'swap', 'engine', 'describe', 'hooks', 'backbones', 'weights', 'utils'),
+    'benchmark': ('backbones', 'utils'),
+    'cli': (
+        'benchmark',
+        'digits',
+        'doctor',
+        'export',
+        'own_data',
+        'swap',
+        'engine',
+        'describe',
+        'hooks',
+        'backbones',
+        'weights',
+        'utils',
+    ),
 }
 
 

@@ -61,7 +61,7 @@ class AlexNet(BaseBackbone):
         norm_cfg: ConfigType | None = None,
         act_cfg: ConfigType = dict(type='ReLU', inplace=True),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         drop_rate: float = 0.5,

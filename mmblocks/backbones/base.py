@@ -22,6 +22,7 @@ from mmblocks.backbones.group import (
 )
 from mmblocks.backbones.random_tensors import RandomTensors
 from mmblocks.backbones.variant import Variant
+from mmblocks.inference.frozen import FrozenForm
 from mmblocks.plugins.insert import Inserted, PluginChain, insert_plugins, plugin_positions
 from mmblocks.plugins.replace_convs import dcn_convs, replace_convs
 from mmblocks.utils.checkpoint import checkpoint_block
@@ -67,7 +68,9 @@ class BaseBackbone(BaseModule):
             behind it: their parameters get no gradient and they stay in eval mode.
         norm_eval: Keep every BatchNorm (SyncBN included) in eval mode during training; not for a
             net that starts without weights, which then learns no statistics.
-        with_cp: Recompute each block's activations in backward to save memory.
+        with_cp: What is computed again in backward to save memory: True for each block,
+            'norm_act' for all but the convolutions, whose outputs are kept, which takes more
+            memory and less time. Of the stem no convolution is computed again in either.
         init_cfg: MMEngine's initialisation config; default: the net's ``default_init_cfg``.
             ``dict(type='Pretrained', checkpoint=...)`` takes the arguments of
             :func:`mmblocks.weights.load_pretrained`; what the weights lack starts by the default.
@@ -84,7 +87,7 @@ class BaseBackbone(BaseModule):
         out_strides: Image pixels per pixel of each output.
         inserted: What ``plugins``, ``replace_convs`` and ``dcn`` have put into the net, by name.
         load_reports: What each of the checkpoints in ``init_cfg`` has filled, once initialised.
-        variants: Its rows of the table in the README.
+        variants: Its rows of the table of backbones.
         published: What the weights that libraries publish need that stands in no checkpoint.
         key_mappings: The libraries whose names for its tensors it knows.
 
@@ -123,7 +126,7 @@ class BaseBackbone(BaseModule):
         out_indices: int | Sequence[int],
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,
@@ -150,6 +153,7 @@ class BaseBackbone(BaseModule):
         self.classifier_names: tuple[str, ...] = ()
         # Parameters of the frozen groups that had no gradient before they were frozen.
         self._held_back: set[str] = set()
+        self._frozen_form = FrozenForm()
 
     def add_groups(
         self, groups: Iterable[Group], num_outputs: int, classifier: Classifier | None = None
@@ -224,13 +228,21 @@ class BaseBackbone(BaseModule):
             there is a classifier, its logits, (N, num_classes).
         """
         outs = []
+        frozen = self._run_frozen_groups(x)
         for i in range(self.num_groups):
-            x = self.run_group(i, x)
+            x = frozen[i] if i < len(frozen) else self.run_group(i, x)
             if i in self._out_groups:
                 outs.append(x)
         if self.classifier_names:
             outs.append(self._classify(x))
         return tuple(outs)
+
+    def _run_frozen_groups(self, x: Tensor) -> list[Tensor]:
+        """Returns the outputs of the frozen groups in training, where they can run faster."""
+        frozen = range(self.frozen_stages + 1)
+        if not self.training or any(i in self._group_plugins for i in frozen):
+            return []
+        return self._frozen_form.run([self.group(i) for i in frozen], x)
 
     def run_group(self, i: int, x: Tensor) -> Tensor:
         """Runs a group of the chain with its plugins.
@@ -243,8 +255,10 @@ class BaseBackbone(BaseModule):
         # torch.compile takes its code for one net for another of the class where nothing differs
         # that the code has read, and it does not look for hooks where there were none.
         _ = len(self._inserted_text)
-        # As everywhere in OpenMMLab, the stem itself is not recomputed.
-        if self.with_cp and i > 0:
+        # As everywhere in OpenMMLab, the stem's convolutions are not computed again.
+        if self.with_cp == 'norm_act' or (self.with_cp and i == 0):
+            out = checkpoint_block(self.group(i), out, keep_convs=True)
+        elif self.with_cp:
             for block in blocks_of(self.group(i)):
                 out = checkpoint_block(block, out)
         else:
@@ -373,6 +387,7 @@ class BaseBackbone(BaseModule):
         return self
 
     def _set_mode(self, training: bool) -> None:
+        self._frozen_form.drop()
         super().train(training)
         if training:
             freeze(self, self._names_up_to(self.frozen_stages))

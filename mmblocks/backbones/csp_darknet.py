@@ -131,7 +131,7 @@ class CSPDarknet(BaseBackbone):
         init_cfg: MultiConfig | None = None,
         block: str = 'C3',
         in_channels: int = 3,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,
     ) -> None:

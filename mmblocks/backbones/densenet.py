@@ -97,7 +97,7 @@ class DenseNet(BaseBackbone):
         frozen_stages: int = -1,
         init_cfg: MultiConfig | None = None,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         conv_cfg: ConfigType | None = None,
         num_classes: int = -1,
         plugins: Sequence[ConfigType] | None = None,
@@ -112,6 +112,9 @@ class DenseNet(BaseBackbone):
             arch, self.arch_settings, growth_rate=COUNT, depths=COUNTS, init_channels=COUNT
         )
         self.arch = arch
+        if norm_cfg is not None and act_cfg == dict(type='ReLU'):
+            # What a norm gives may be overwritten; without, it would be maps that are outputs.
+            act_cfg = dict(act_cfg, inplace=True)
         layers = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         block_options = dict(
             layers,

@@ -176,7 +176,7 @@ class EfficientNet(BaseBackbone):
         norm_cfg: ConfigType | None = dict(type='BN', eps=1e-3),
         act_cfg: ConfigType | None = dict(type='Swish'),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         plugins: Sequence[ConfigType] | None = None,

@@ -65,7 +65,7 @@ class LeNet5(BaseBackbone):
         norm_cfg: ConfigType | None = None,
         act_cfg: ConfigType = dict(type='Tanh'),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,

@@ -86,7 +86,7 @@ class MobileNetV2(BaseBackbone):
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType | None = dict(type='ReLU6'),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         pretrained: str | None = None,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,

@@ -123,7 +123,7 @@ class MobileNetV3(BaseBackbone):
     published = MOBILENET_V3_PUBLISHED
     stem_channels: ClassVar[int] = 16
     se_cfg: ClassVar[ConfigType] = dict(
-        ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid))
+        ratio=4, act_cfg=(dict(type='ReLU'), dict(type=nn.Hardsigmoid, inplace=False))
     )
     arch_settings: ClassVar[dict[str, _Arch]] = {
         'small': _Arch(_SMALL, 1.0),
@@ -141,7 +141,7 @@ class MobileNetV3(BaseBackbone):
         out_indices: int | Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         output_stride: int = 32,

@@ -117,7 +117,7 @@ class ResNet(BaseBackbone):
         dcn: ConfigType | None = None,
         stage_with_dcn: Sequence[bool] = (False, False, False, False),
         plugins: Sequence[ConfigType] | None = None,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         zero_init_residual: bool = True,
         pretrained: str | None = None,
         init_cfg: MultiConfig | None = None,
@@ -276,8 +276,9 @@ def _downsample(
 ) -> nn.Module:
     layers: list[nn.Module] = []
     if avg_down:
-        # Kept at stride 1 too, where it does nothing, for the numbers in the state-dict keys.
-        layers.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
+        pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+        # Something stands here at stride 1, too, for the numbers in the state-dict keys.
+        layers.append(pool if stride > 1 else nn.Identity())
         stride = 1
     layers += conv_norm(in_channels, out_channels, 1, stride, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
     return Sequential(*layers)

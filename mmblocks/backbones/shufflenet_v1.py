@@ -78,7 +78,7 @@ class ShuffleNetV1(BaseBackbone):
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType = dict(type='ReLU'),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         plugins: Sequence[ConfigType] | None = None,

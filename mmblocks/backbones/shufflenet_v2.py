@@ -80,7 +80,7 @@ class ShuffleNetV2(BaseBackbone):
         norm_cfg: ConfigType | None = dict(type='BN'),
         act_cfg: ConfigType | None = dict(type='ReLU'),
         norm_eval: bool = False,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
         plugins: Sequence[ConfigType] | None = None,

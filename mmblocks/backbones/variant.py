@@ -1,4 +1,4 @@
-"""The nets of a family that stand in the tables of the README."""
+"""The nets of a family that stand in the tables of backbones."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class VGG(BaseBackbone):
         with_last_pool: bool = True,
         init_cfg: MultiConfig | None = None,
         in_channels: int = 3,
-        with_cp: bool = False,
+        with_cp: bool | str = False,
         drop_rate: float = 0.5,
         plugins: Sequence[ConfigType] | None = None,
         replace_convs: Sequence[ConfigType] | None = None,

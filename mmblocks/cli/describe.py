@@ -7,8 +7,9 @@ from typing import Any
 
 from mmblocks.cli.arguments import add_options, make_parser
 from mmblocks.cli.command import command
-from mmblocks.describe.readme import TABLES, write_tables
+from mmblocks.describe.pages import write_tables
 from mmblocks.describe.structure import structure
+from mmblocks.describe.table import backbones_table, weights_table
 from mmblocks.engine import load_config
 from mmblocks.swap.detector import find_detector
 from mmblocks.swap.outputs import check_options
@@ -21,7 +22,9 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = make_parser('Print the table of backbones and that of whose weights they load.')
     parser.add_argument(
-        '--write-readme', action='store_true', help='put the tables into the README of a checkout'
+        '--write-docs',
+        action='store_true',
+        help='put the tables into the README and the documentation of a checkout',
     )
     parser.add_argument(
         '--show',
@@ -41,14 +44,14 @@ def parse_args() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Prints the tables of backbones, or writes them into the README, or shows one of them."""
+    """Prints the tables of backbones, or writes them into the pages, or shows one of them."""
     args = parse_args()
     if args.show is not None:
         print(_show(args.show, nested(args.backbone_options), args.image_size))
-    elif args.write_readme:
+    elif args.write_docs:
         write_tables()
     else:
-        print('\n\n'.join(make() for make in TABLES.values()))
+        print(f'{backbones_table()}\n\n{weights_table()}')
 
 
 def _show(what: str, options: dict[str, Any], image_size: int) -> str:

@@ -11,14 +11,18 @@ from mmblocks.utils.errors import UserError, did_you_mean
 
 # Each is a module beside this one; it is imported when its command runs.
 COMMANDS = {
+    'new': 'write a config that trains a detector on your own data',
     'train': 'train a detector',
     'test': 'test a detector',
+    'export': 'write a detector to one file that runs without mmdet',
     'swap': 'write a config that swaps the backbone of another one',
     'convert': 'write the weights of a backbone under the names of another library',
     'describe': 'print the table of backbones, or the structure of one',
+    'benchmark': 'measure the nets beside the same nets of other libraries',
     'demo': 'train a small detector on generated digits and show what it finds',
     'transfer': 'compare fine-tuning on the digits, frozen at several depths',
     'stitch': 'compare nets on the digits with other layers stitched in',
+    'doctor': 'print what is installed, and what is wrong with it',
     'make_digits': 'make the digits data set',
 }
 

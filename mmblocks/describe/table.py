@@ -65,7 +65,7 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
 
 
 def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Returns the README's table of backbones.
+    """Returns the table of backbones.
 
     Args:
         variants: The rows.
@@ -91,8 +91,31 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     return markdown_table(rows, 'llrrlll')
 
 
+def families_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
+    """Returns the table of backbones with one line per class.
+
+    Args:
+        variants: The rows of the table of backbones.
+
+    Returns:
+        The table in Markdown: how large the nets of a class are, and whose weights they load.
+    """
+    families: dict[str, list[Variant]] = {}
+    for variant in variants:
+        families.setdefault(variant.cfg['type'], []).append(variant)
+    rows = [('net', 'parameters', 'strides', 'weights of')]
+    for name, members in families.items():
+        nets = [build_on_meta(variant.cfg) for variant in members]
+        counts = sorted(sum(p.numel() for p in net.parameters()) / 1e6 for net in nets)
+        sizes = dict.fromkeys(f'{count:.1f}' for count in (counts[0], counts[-1]))
+        strides = sorted({stride for net in nets for stride in net.out_strides})
+        libraries = dict.fromkeys(library for variant in members for library in variant.libraries)
+        rows.append((name, f'{" to ".join(sizes)} M', joined(strides), joined(libraries)))
+    return markdown_table(rows, 'lrll')
+
+
 def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Returns the README's table of whose weights each net loads.
+    """Returns the table of whose weights each net loads.
 
     Args:
         variants: The rows of the table of backbones.

@@ -56,6 +56,8 @@ def read_annotations(path: str) -> dict[str, Any]:
         content = json.loads(Path(path).read_bytes() or b'null')
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}') from error
+    except RecursionError as error:
+        raise UserError(f'{path} is no COCO annotation file: it is nested too deeply') from error
     except ValueError as error:
         raise UserError(f'{path} is cut or is no JSON: {error}') from error
     if content is None:
@@ -145,7 +147,7 @@ def _wrong_box(annotation: Mapping[str, Any]) -> str:
     try:
         x, y, width, height = box
         good = math.isfinite(x + y + width + height) and width >= 0 and height >= 0
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return f'has bbox={box}: must be four numbers'
     return '' if good else f'has bbox={box}: must be finite, with a width and height of at least 0'
 

@@ -154,7 +154,7 @@ def classes_of(dataset: Mapping[str, Any], cfg: Config) -> tuple[str, ...] | Non
 def _coco_uses(cfg: Config, part: str) -> Iterator[CocoUse]:
     for where, dataset in datasets(cfg.get(part), part):
         kind = class_of(dataset, DATASETS, cfg) if 'ann_file' in dataset else None
-        if not _reads_coco(kind):
+        if not reads_coco(kind):
             continue
         paths = {name: path for name, path, _ in _files(dataset, '')}
         if '.ann_file' not in paths:
@@ -178,8 +178,8 @@ def _needs_boxes(dataset: Mapping[str, Any]) -> bool:
     return not unlabelled and not dataset.get('test_mode', False)
 
 
-def _reads_coco(kind: type | None) -> bool:
-    """Whether a class of datasets reads annotations as mmdet's ``CocoDataset`` does."""
+def reads_coco(kind: type | None) -> bool:
+    """Returns whether a class of datasets reads annotations as mmdet's ``CocoDataset`` does."""
     if kind is None or not any(base.__name__ == 'CocoDataset' for base in kind.__mro__):
         return False
     from mmdet.datasets import CocoDataset

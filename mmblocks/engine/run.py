@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mmengine.config import Config
+from torch import nn
 
 from mmblocks.engine.launch import end_process_group, end_workers
 from mmblocks.engine.runner import build_runner
@@ -12,7 +13,12 @@ from mmblocks.utils.errors import UserError, warn
 
 
 def run(
-    cfg: Config, task: Literal['train', 'test'], *, out: str | None = None, keep_going: bool = False
+    cfg: Config,
+    task: Literal['train', 'test'],
+    *,
+    out: str | None = None,
+    keep_going: bool = False,
+    model: nn.Module | None = None,
 ) -> None:
     """Trains or tests, and ends the process group.
 
@@ -21,15 +27,22 @@ def run(
         task: ``'train'`` or ``'test'``.
         out: Pickle file for the predictions of a test.
         keep_going: Whether a training goes on when the loss or the weights are not finite.
+        model: What is tested in place of the config's model.
 
     Raises:
         UserError: mmdet is not installed.
     """
-    _run(cfg, task, out, keep_going)  # lets go of the runner, which holds the process group
+    _run(cfg, task, out, keep_going, model)  # lets go of the runner, which holds the process group
     end_process_group()
 
 
-def _run(cfg: Config, task: Literal['train', 'test'], out: str | None, keep_going: bool) -> None:
+def _run(
+    cfg: Config,
+    task: Literal['train', 'test'],
+    out: str | None,
+    keep_going: bool,
+    model: nn.Module | None,
+) -> None:
     try:
         from mmdet.evaluation import DumpDetResults
         from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -41,6 +54,8 @@ def _run(cfg: Config, task: Literal['train', 'test'], out: str | None, keep_goin
         ) from error
     setup_cache_size_limit_of_dynamo()
     runner = build_runner(cfg, task, keep_going)
+    if model is not None:
+        runner.model = model
     if task == 'train':
         runner.train()
     else:

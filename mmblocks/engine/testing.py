@@ -72,6 +72,15 @@ def augment_tests(cfg: Config) -> None:
     cfg.model = ConfigDict(**tta_model, module=cfg.model)
 
 
+def speed_up_tests(cfg: Config) -> None:
+    """Has the model tested in its inference form.
+
+    Args:
+        cfg: The config, changed in place.
+    """
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmblocks.ToInferenceHook')]
+
+
 def _check_detector(cfg: Config, flag: str) -> None:
     """Raises unless the model is a detector of mmdet, which alone has parts for these options."""
     kind = class_of(cfg.model, MODELS, cfg)

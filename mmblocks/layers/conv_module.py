@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmcv import cnn
+from torch import Tensor
 
 from mmblocks.layers.norm import check_groups_of_norm
 from mmblocks.utils.checks import shown
@@ -36,6 +37,9 @@ class ConvModule(cnn.ConvModule):
 
     def __init__(self, in_channels: int, out_channels: int, *args: Any, **kwargs: Any) -> None:
         check_groups_of_norm(kwargs.get('norm_cfg'), out_channels)
+        if (kwargs.get('act_cfg') or {}).get('type') == 'Swish':
+            # The same function; of mmcv's, autograd keeps two maps.
+            kwargs['act_cfg'] = dict(type='SiLU')
         if (cfg := kwargs.get('conv_cfg')) is not None:
             kwargs['conv_cfg'] = dict(cfg, type=find_layer(cfg['type'], 'conv_cfg'))
         try:
@@ -47,6 +51,17 @@ class ConvModule(cnn.ConvModule):
             raise ValueError(
                 f'conv_cfg={shown(cfg)}: cannot be built here: {first_line(error)}'
             ) from error
+        self._is_plain = self.order == ('conv', 'norm', 'act') and not self.with_explicit_padding
+
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
+        """Runs the convolution, the norm and the activation."""
+        if self._is_plain and activate and norm and self.efficient_conv_bn_eval_forward is None:
+            # mmcv's loop over these takes as long as a small convolution.
+            x = self.conv(x)
+            if self.with_norm:
+                x = self.norm(x)
+            return self.activate(x) if self.with_activation else x
+        return super().forward(x, activate, norm)
 
     def init_weights(self) -> None:
         """Changes nothing."""

@@ -37,7 +37,7 @@ class DenseLayer(BaseModule):
         init_cfg: MMEngine's initialisation config.
 
     Shape:
-        A list of (N, *, H, W) with ``in_channels`` in all to (N, growth_rate, H, W).
+        A list of (N, C_i, H, W) with ``in_channels`` in all to (N, growth_rate, H, W).
 
     Example:
         >>> layer = DenseLayer(12, growth_rate=8)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.layers.shortcut import add_shortcut
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
@@ -93,4 +94,6 @@ class EdgeResidual(BaseModule):
         if self.se is not None:
             out = self.se(out)
         out = self.conv2(out)
-        return x + self.drop_path(out) if self.with_shortcut else out
+        if not self.with_shortcut:
+            return out
+        return add_shortcut(self.drop_path(out), x, self.conv2.norm, self.conv2)

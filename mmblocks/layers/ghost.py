@@ -15,6 +15,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import build_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SqueezeExcite
+from mmblocks.layers.shortcut import add_shortcut
 from mmblocks.utils.accepted import FROM_ZERO, Accepted, is_count
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.make_divisible import make_divisible
@@ -75,7 +76,8 @@ class GhostModule(BaseModule):
         """Returns the primary maps, then the cheap ones."""
         primary = self.primary_conv(x)
         out = torch.cat([primary, self.cheap_operation(primary)], dim=1)
-        return out[:, : self.out_channels]
+        # Autograd copies what is written into a part of a tensor, so none is taken without need.
+        return out if out.size(1) == self.out_channels else out[:, : self.out_channels]
 
 
 @MODELS.register_module()
@@ -155,7 +157,9 @@ class GhostBottleneck(BaseModule):
         if self.se is not None:
             out = self.se(out)
         out = self.ghost2(out)
-        return out + (x if self.shortcut is None else self.shortcut(x))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        # It joins its parts to a tensor of its own.
+        return add_shortcut(out, shortcut, norm=self.ghost2, position=self.ghost2)
 
 
 def _conv_norm_act(

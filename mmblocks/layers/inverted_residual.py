@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.layers.shortcut import add_shortcut
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
 
@@ -102,4 +103,6 @@ class InvertedResidual(BaseModule):
         if self.se is not None:
             out = self.se(out)
         out = self.linear_conv(out)
-        return x + self.drop_path(out) if self.with_shortcut else out
+        if not self.with_shortcut:
+            return out
+        return add_shortcut(self.drop_path(out), x, self.linear_conv.norm, self.linear_conv)

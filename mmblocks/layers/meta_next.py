@@ -89,6 +89,9 @@ class MetaNeXtBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Mixes pixels, then channels, and adds the shortcut."""
         out = self.mlp(self.norm(self.token_mixer(x)))
-        if self.gamma is not None:
-            out = out * self.gamma[:, None, None]
-        return x + self.drop_path(out)
+        if self.gamma is None:
+            return x + self.drop_path(out)
+        out = self.drop_path(out * self.gamma.view(-1, 1, 1))
+        # The product is a tensor of its own that nothing else reads.
+        out += x
+        return out

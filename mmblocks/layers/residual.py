@@ -12,6 +12,7 @@ from mmblocks.layers.conv import build_conv
 from mmblocks.layers.norm import add_norm
 from mmblocks.layers.positions import AROUND_BLOCK
 from mmblocks.layers.se_layer import SELayer
+from mmblocks.layers.shortcut import add_shortcut
 from mmblocks.utils.accepted import LAYER, MODULE
 from mmblocks.utils.checks import check_arguments, check_choice
 from mmblocks.utils.types import ConfigType
@@ -123,11 +124,7 @@ class BasicBlock(BaseModule):
         out = self.drop_path(out)
 
         shortcut = x if self.downsample is None else self.downsample(x)
-        if _may_overwrite(norm2, self.after_conv2):
-            out += shortcut
-        else:
-            out = out + shortcut
-        return self.relu(out)
+        return self.relu(add_shortcut(out, shortcut, norm2, self.after_conv2))
 
 
 class Bottleneck(BaseModule):
@@ -243,11 +240,7 @@ class Bottleneck(BaseModule):
         out = self.drop_path(out)
 
         shortcut = x if self.downsample is None else self.downsample(x)
-        if _may_overwrite(norm3, self.after_conv3):
-            out += shortcut
-        else:
-            out = out + shortcut
-        return self.relu(out)
+        return self.relu(add_shortcut(out, shortcut, norm3, self.after_conv3))
 
 
 def _dcn_at_stride(dcn: ConfigType | None, stride: int) -> ConfigType | None:
@@ -256,13 +249,3 @@ def _dcn_at_stride(dcn: ConfigType | None, stride: int) -> ConfigType | None:
         return None
     dcn = dict(dcn)
     return None if dcn.pop('fallback_on_stride', False) and stride > 1 else dcn
-
-
-def _may_overwrite(norm: nn.Module, position: nn.Module) -> bool:
-    """Returns whether the sum may be written over the output of a block's convolutions.
-
-    Nothing else reads the output of a norm, and its gradient is computed from its input. A plugin
-    at the last position, or a convolution layer of a config without norm, may keep its output, or
-    need it for its gradient.
-    """
-    return not position._forward_hooks and not isinstance(norm, nn.Identity)

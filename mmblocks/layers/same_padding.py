@@ -60,16 +60,16 @@ class Conv2dSamePadding(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
         # The same for every size and on all sides: then nothing needs to be copied.
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        self._padding_is_fixed = all(
+        self.pads_alike = all(
             r == 0 or (stride == 1 and r % 2 == 0)
             for r, stride in zip(reach, self.stride, strict=True)
         )
-        if self._padding_is_fixed:
+        if self.pads_alike:
             self.padding = tuple(r // 2 for r in reach)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pads and convolves."""
-        if self._padding_is_fixed:
+        if self.pads_alike:
             return super().forward(x)
         sides = [
             side

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmblocks.layers.conv_module import ConvModule
 from mmblocks.layers.positions import AROUND_BLOCK
+from mmblocks.layers.shortcut import add_shortcut
 from mmblocks.utils.accepted import ODD
 from mmblocks.utils.checks import check_arguments
 from mmblocks.utils.types import ConfigType, MultiConfig
@@ -107,4 +108,6 @@ class UniversalInvertedResidual(BaseModule):
         if self.dw_mid is not None:
             out = self.dw_mid(out)
         out = self.pw_proj(out)
-        return x + out if self.with_shortcut else out
+        if not self.with_shortcut:
+            return out
+        return add_shortcut(out, x, self.pw_proj.norm, self.pw_proj)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def box_overlaps(
     first: Tensor, second: Tensor, mode: str = 'iou', aligned: bool = False, offset: int = 0
@@ -25,6 +27,7 @@ def box_overlaps(
         >>> box_overlaps(torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[1.0, 0, 3, 2]]))
         tensor([[0.3333]])
     """
+    dtype, first, second = first.dtype, at_least_float32(first), at_least_float32(second)
     if not aligned:
         first, second = first[:, None], second[None]
     low = torch.maximum(first[..., :2], second[..., :2])
@@ -34,4 +37,5 @@ def box_overlaps(
     whole = area.expand_as(intersection)
     if mode == 'iou':
         whole = area + (second[..., 2:] - second[..., :2] + offset).prod(-1) - intersection
-    return intersection / whole.clamp(min=max(offset, torch.finfo(whole.dtype).tiny))
+    whole = whole.clamp(min=max(offset, torch.finfo(whole.dtype).tiny))
+    return (intersection / whole).to(dtype)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def carafe(maps: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
     """Enlarges maps, each new pixel by a kernel of its own over the old ones around it.
@@ -14,7 +16,7 @@ def carafe(maps: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: 
     Args:
         maps: Feature maps, (N, C, H, W).
         kernels: (N, groups * kernel_size^2, H * scale, W * scale).
-        kernel_size: DetectorSummary of the kernels in pixels, odd.
+        kernel_size: Size of the kernels in pixels, odd.
         groups: Groups of channels that have kernels of their own.
         scale: Factor of the size.
 
@@ -28,7 +30,8 @@ def carafe(maps: Tensor, kernels: Tensor, kernel_size: int, groups: int, scale: 
     """
     batch, channels, height, width = maps.shape
     taps = kernel_size**2
-    around = F.unfold(maps, kernel_size, padding=kernel_size // 2)
+    around = F.unfold(at_least_float32(maps), kernel_size, padding=kernel_size // 2)
     around = around.view(batch, groups, channels // groups, taps, height, 1, width, 1)
     kernels = kernels.view(batch, groups, 1, taps, height, scale, width, scale)
-    return (around * kernels).sum(3).reshape(batch, channels, height * scale, width * scale)
+    new = (around * kernels).sum(3).reshape(batch, channels, height * scale, width * scale)
+    return new.to(maps.dtype)

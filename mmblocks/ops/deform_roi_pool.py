@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
 from mmblocks.ops.roi_align import interpolate, sample_positions
 
 
@@ -42,9 +43,10 @@ def deform_roi_pool(
         tensor([[[[1.5000, 3.5000]]]])
     """
     height, width = maps.shape[2:]
-    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    rows = at_least_float32(maps).permute(0, 2, 3, 1).flatten(0, 2)
     out = rows.new_zeros(len(rois), *size, maps.shape[1])
-    extent = (rois[:, 3:] - rois[:, 1:3]) * (scale * gamma)
+    extent = at_least_float32(rois)
+    extent = (extent[:, 3:] - extent[:, 1:3]) * (scale * gamma)
     for regions, (y, x) in sample_positions(rois, size, scale, ratio, aligned=True):
         if not (y.shape[-1] and x.shape[-1]):
             continue
@@ -58,4 +60,4 @@ def deform_roi_pool(
         weights = row_weight[..., :, None] * column_weight[..., None, :]
         total = (rows[pixels] * weights[..., None]).sum((3, 4))
         out = out.index_add(0, regions, (total / (y.shape[-1] * x.shape[-1])).to(out.dtype))
-    return out.permute(0, 3, 1, 2)
+    return out.permute(0, 3, 1, 2).to(maps.dtype)

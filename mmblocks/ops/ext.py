@@ -12,12 +12,15 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from mmblocks.ops import ext_convolutions, ext_regions, focal_loss
-from mmblocks.ops.attention import deformable_attention
+from mmblocks.ops import (
+    attention,  # noqa: F401 - registers its ops
+    ext_convolutions,
+    ext_regions,
+    focal_loss,
+)
 from mmblocks.ops.boxes import box_overlaps
 from mmblocks.ops.ext_convolutions import *  # noqa: F403 - the list of names stands there, once
 from mmblocks.ops.ext_regions import *  # noqa: F403
-from mmblocks.ops.gradient import add_gradients
 from mmblocks.ops.nms import nms_match, soft_nms
 
 __all__ = [
@@ -147,7 +150,10 @@ def ms_deform_attn_forward(
     im2col_step: int,
 ) -> Tensor:
     """See :func:`mmblocks.ops.attention.deformable_attention`."""
-    return deformable_attention(value, spatial_shapes, sampling_locations, attention_weights)
+    result: Tensor = torch.ops.mmblocks.deformable_attention(
+        value, spatial_shapes, sampling_locations, attention_weights
+    )
+    return result
 
 
 def ms_deform_attn_backward(
@@ -163,12 +169,10 @@ def ms_deform_attn_backward(
     im2col_step: int,
 ) -> None:
     """Adds the gradients for values, points and weights."""
-    add_gradients(
-        lambda of, points, weights: deformable_attention(of, spatial_shapes, points, weights),
-        [
-            (value, grad_value),
-            (sampling_locations, grad_sampling_loc),
-            (attention_weights, grad_attn_weight),
-        ],
-        grad_output,
+    gradients = torch.ops.mmblocks.deformable_attention_backward(
+        grad_output, value, spatial_shapes, sampling_locations, attention_weights
     )
+    for into, gradient in zip(
+        (grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True
+    ):
+        into += gradient

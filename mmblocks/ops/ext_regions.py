@@ -8,6 +8,8 @@ from torch import Tensor
 from mmblocks.ops import roi_pool
 from mmblocks.ops.deform_roi_pool import deform_roi_pool
 from mmblocks.ops.gradient import add_gradients
+from mmblocks.ops.roi_align import average_into
+from mmblocks.utils.tracing import is_tracing
 
 __all__ = [
     'roi_align_forward',
@@ -33,6 +35,9 @@ def roi_align_forward(
     aligned: bool,
 ) -> None:
     """See :mod:`mmblocks.ops.roi_align`; pool mode 1 averages, 0 takes the maximum."""
+    if pool_mode and not is_tracing():
+        average_into(output, input, rois, spatial_scale, sampling_ratio, aligned)
+        return
     size = [aligned_height, aligned_width]
     options = (rois, size, spatial_scale, sampling_ratio, aligned)
     if pool_mode:
@@ -78,7 +83,8 @@ def roi_pool_forward(
     spatial_scale: float,
 ) -> None:
     """See :func:`mmblocks.ops.roi_pool.roi_pool`."""
-    values, places = roi_pool.roi_pool(input, rois, (pooled_height, pooled_width), spatial_scale)
+    size = [pooled_height, pooled_width]
+    values, places = torch.ops.mmblocks.roi_pool(input, rois, size, spatial_scale)
     output.copy_(values)
     argmax.copy_(places)
 

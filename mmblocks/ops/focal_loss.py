@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def sigmoid_focal_loss(
     logits: Tensor, target: Tensor, weight: Tensor | None, gamma: float, alpha: float
@@ -26,6 +28,7 @@ def sigmoid_focal_loss(
         >>> sigmoid_focal_loss(torch.zeros(1, 2), torch.tensor([0]), None, gamma=2.0, alpha=0.25)
         tensor([[0.0433, 0.1300]])
     """
+    dtype, logits = logits.dtype, at_least_float32(logits)
     is_class = _is_class(logits, target)
     p = logits.sigmoid()
     loss = torch.where(
@@ -33,7 +36,8 @@ def sigmoid_focal_loss(
         -alpha * (1 - p) ** gamma * F.logsigmoid(logits),
         -(1 - alpha) * p**gamma * F.logsigmoid(-logits),
     )
-    return loss if weight is None else loss * _per_row(weight, target, logits.shape[1])
+    loss = loss if weight is None else loss * _per_row(weight, target, logits.shape[1])
+    return loss.to(dtype)
 
 
 def sigmoid_focal_loss_backward(
@@ -51,6 +55,7 @@ def sigmoid_focal_loss_backward(
     Returns:
         (N, classes).
     """
+    dtype, logits = logits.dtype, at_least_float32(logits)
     is_class = _is_class(logits, target)
     p, log_p, log_q = logits.sigmoid(), F.logsigmoid(logits), F.logsigmoid(-logits)
     grad = torch.where(
@@ -58,7 +63,8 @@ def sigmoid_focal_loss_backward(
         -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p),
         -(1 - alpha) * p**gamma * (gamma * (1 - p) * log_q - p),
     )
-    return grad if weight is None else grad * _per_row(weight, target, logits.shape[1])
+    grad = grad if weight is None else grad * _per_row(weight, target, logits.shape[1])
+    return grad.to(dtype)
 
 
 def softmax_focal_loss(
@@ -80,8 +86,10 @@ def softmax_focal_loss(
         >>> softmax_focal_loss(torch.tensor([[0.5, 0.5]]), torch.tensor([1]), None, 2.0, 1.0)
         tensor([0.1733])
     """
+    dtype, softmax = softmax.dtype, at_least_float32(softmax)
     p, log_p = _of_target(softmax, target)
-    return -alpha * (1 - p) ** gamma * log_p * _share(weight, target, p)
+    loss = -alpha * (1 - p) ** gamma * log_p * _share(weight, target, p)
+    return loss.to(dtype)
 
 
 def softmax_focal_loss_backward(
@@ -99,10 +107,12 @@ def softmax_focal_loss_backward(
     Returns:
         (N, classes).
     """
+    dtype, softmax = softmax.dtype, at_least_float32(softmax)
     p, log_p = _of_target(softmax, target)
     by_p = alpha * (gamma * (1 - p) ** (gamma - 1) * p * log_p - (1 - p) ** gamma)
     by_p = by_p * _share(weight, target, p)
-    return by_p[:, None] * (_is_class(softmax, target).to(softmax.dtype) - softmax)
+    grad = by_p[:, None] * (_is_class(softmax, target).to(softmax.dtype) - softmax)
+    return grad.to(dtype)
 
 
 def _is_class(logits: Tensor, target: Tensor) -> Tensor:

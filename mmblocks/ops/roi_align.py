@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmblocks.ops import vision
 from mmblocks.ops.precision import at_least_float32
+from mmblocks.ops.roi_bins import bin_pixels
 
 # Values that max pooling gathers at a time.
 _CHUNK = 1 << 24
@@ -41,20 +43,26 @@ def average(
         >>> average(ramp, region, (1, 2), scale=1.0, ratio=2, aligned=True)
         tensor([[[[0.5000, 2.5000]]]])
     """
+    out = maps.new_zeros(len(rois), maps.shape[1], *size)
+    average_into(out, maps, rois, scale, ratio, aligned)
+    return out
+
+
+def average_into(
+    out: Tensor, maps: Tensor, rois: Tensor, scale: float, ratio: int, aligned: bool
+) -> None:
+    """Writes what :func:`average` returns, with its arguments, into zeros of the right shape."""
+    size = (out.shape[2], out.shape[3])
+    if vision.serves(maps):
+        out.copy_(vision.roi_align(maps, rois, size, scale, ratio, aligned))
+        return
     rows = at_least_float32(maps.permute(0, 2, 3, 1)).flatten(0, 2)
-    out = rows.new_empty(len(rois), *size, maps.shape[1])
-    for regions, pixels, weights in _bins(maps.shape, rois, size, scale, ratio, aligned):
-        if not pixels.numel():
-            out[regions] = 0  # regions without height or width
-            continue
+    for regions, pixels, weights in bin_pixels(maps.shape, rois, size, scale, ratio, aligned):
         bags = F.embedding_bag(
-            pixels.flatten(0, 2).flatten(1),
-            rows,
-            mode='sum',
-            per_sample_weights=weights.flatten(0, 2).flatten(1),
+            pixels.flatten(0, 2), rows, mode='sum', per_sample_weights=weights.flatten(0, 2)
         )
-        out[regions] = bags.view(len(regions), *size, -1)
-    return out.permute(0, 3, 1, 2).to(maps.dtype)
+        bags = bags.view(len(regions), *size, -1).permute(0, 3, 1, 2)
+        out.index_copy_(0, regions, bags.to(out.dtype))
 
 
 def average_backward(
@@ -78,15 +86,15 @@ def average_backward(
     Returns:
         (N, C, H, W), of the dtype of ``grad``.
     """
+    if vision.serves(grad):
+        return vision.roi_align_backward(grad, shape, rois, scale, ratio, aligned)
     batch, channels, height, width = shape
     size = (grad.shape[2], grad.shape[3])
     rows = at_least_float32(grad).permute(0, 2, 3, 1)
     out = rows.new_zeros(batch * height * width, channels)
-    for regions, pixels, weights in _bins(shape, rois, size, scale, ratio, aligned):
-        if not pixels.numel():
-            continue
+    for regions, pixels, weights in bin_pixels(shape, rois, size, scale, ratio, aligned):
         bags = rows[regions].reshape(-1, channels)
-        bag = torch.arange(len(bags), device=grad.device).repeat_interleave(pixels[0, 0, 0].numel())
+        bag = torch.arange(len(bags), device=grad.device).repeat_interleave(pixels.shape[-1])
         # Faster than the gradient that embedding_bag has itself, which sorts the pixels.
         spread = torch.sparse_coo_tensor(
             torch.stack([pixels.flatten(), bag]),
@@ -176,30 +184,6 @@ def maximum_backward(
             index = pixels[..., corner] + column[..., other]
             out.index_add_(0, index.flatten(), (values * weight).flatten())
     return out.view(shape).to(grad.dtype)
-
-
-def _bins(
-    shape: Sequence[int],
-    rois: Tensor,
-    size: Sequence[int],
-    scale: float,
-    ratio: int,
-    aligned: bool,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Give, for regions with the same number of samples, the pixels of each bin and their weights.
-
-    Yields:
-        Indices of the regions, (R,); rows of the flattened maps, and their weights, both
-        (R, bins per column, bins per row, pixels per column, pixels per row).
-    """
-    _, _, height, width = shape
-    for regions, (y, x) in sample_positions(rois, size, scale, ratio, aligned):
-        row, row_weight = interpolate(y, height)
-        column, column_weight = interpolate(x, width)
-        row = row + rois[regions, 0].long()[:, None, None] * height
-        pixels = row[:, :, None, :, None] * width + column[:, None, :, None, :]
-        weights = row_weight[:, :, None, :, None] * column_weight[:, None, :, None, :]
-        yield regions, pixels, weights / max(y.shape[2] * x.shape[2], 1)
 
 
 def sample_positions(

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmblocks.ops.precision import at_least_float32
+
 
 def roi_pool(
-    maps: Tensor, rois: Tensor, size: tuple[int, int], scale: float
+    maps: Tensor, rois: Tensor, size: Sequence[int], scale: float
 ) -> tuple[Tensor, Tensor]:
     """Takes the largest pixel in each bin of each region.
 
@@ -34,7 +36,7 @@ def roi_pool(
     height, width = maps.shape[2:]
     shape = (len(rois), maps.shape[1], *size)
     values, places = maps.new_zeros(shape), rois.new_full(shape, -1, dtype=torch.int32)
-    corners = rois[:, 1:].clone()
+    corners = at_least_float32(rois)[:, 1:].clone()
     corners[:, 2:] += 1
     x1, y1, x2, y2 = (corners * scale).unbind(1)
     tops, bottoms = _edges(y1, y2, size[0], height)
@@ -51,6 +53,16 @@ def roi_pool(
                     row, column = index // (right - left), index % (right - left)
                     places[r, :, i, j] = ((top + row) * width + left + column).int()
     return values, places
+
+
+# A traced graph calls it as one op, for what it does depends on the sizes of the regions.
+_op = torch.library.custom_op('mmblocks::roi_pool', roi_pool, mutates_args=())
+
+
+@_op.register_fake
+def _(maps: Tensor, rois: Tensor, size: Sequence[int], scale: float) -> tuple[Tensor, Tensor]:
+    values = maps.new_empty(len(rois), maps.shape[1], *size)
+    return values, torch.empty_like(values, dtype=torch.int32)
 
 
 def roi_pool_backward(grad: Tensor, shape: Sequence[int], rois: Tensor, places: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from mmblocks.swap.probe import Maps, probe
 from mmblocks.swap.text import inline
 from mmblocks.utils.class_name import class_name
 from mmblocks.utils.errors import UserError, first_line
-from mmblocks.utils.text import joined
+from mmblocks.utils.text import joined, labelled
 from mmblocks.weights.preprocessing import CAFFE
 
 
@@ -101,12 +101,7 @@ def report(change: Change) -> str:
         'weights': [f'{_weights(new)}, was {_weights(old)}'],
         'images': change.preprocessing.report(),
     }
-    width = max(map(len, parts)) + 2
-    return '\n'.join(
-        f'{"" if i else part:<{width}}{line}'
-        for part, lines in parts.items()
-        for i, line in enumerate(lines)
-    )
+    return labelled(parts)
 
 
 def warnings(change: Change) -> list[str]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import copy
 import os
-import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.config import Config
-
-from mmblocks.engine import find_config, load_config
+from mmblocks.engine import load_config
 from mmblocks.swap import detector as parts
 from mmblocks.swap.detector import NeckInput
+from mmblocks.swap.inherit import (
+    base_path,
+    check_name,
+    nested_dict,
+    read_again,
+    value_at,
+    without_scopes,
+)
 from mmblocks.swap.outputs import build, check_options, choose_outputs, explain_misfit
 from mmblocks.swap.preprocessing import PreprocessingComparison, compare_preprocessing
 from mmblocks.swap.report import Change, DetectorSummary, measure, report, warnings, weights_of
-from mmblocks.swap.text import assignment
-from mmblocks.utils.errors import UserError, first_line
+from mmblocks.swap.text import written
+from mmblocks.utils.errors import UserError
 from mmblocks.utils.types import ConfigType
 
 
@@ -30,11 +34,17 @@ class Swap(NamedTuple):
         text: The config.
         report: What was changed, line by line.
         warnings: What may go wrong in training if nothing else is changed.
+        overrides: What the text sets beside ``_base_``, by the names of the variables.
+        comments: The comments in it, by the keys that lead to what they stand above.
+        cfg: The whole config that MMEngine reads from the text.
     """
 
     text: str
     report: str
     warnings: list[str]
+    overrides: dict[str, Any]
+    comments: dict[parts.Keys, str]
+    cfg: dict[str, Any]
 
 
 def swap_backbone(
@@ -78,10 +88,10 @@ def swap_backbone(
         <BLANKLINE>
     """
     backbone = _checked(backbone)
-    cfg = _without_scopes(load_config(base).to_dict())
-    _check_name(base)
+    cfg = without_scopes(load_config(base).to_dict())
+    check_name(base)
     path = parts.find_detector(cfg['model'], at)
-    old = measure(_at(cfg['model'], path), cfg)
+    old = measure(value_at(cfg['model'], path), cfg)
     neck_input = parts.find_neck_input(old.detector, old.maps.channels)
     backbone, skipped = _fit(backbone, old.maps.strides, neck_input)
     backbone = _trainable(backbone)
@@ -102,34 +112,31 @@ def swap_backbone(
         comments |= dict.fromkeys(preprocessing.changes, preprocessing.comment)
     title = f'# {parts.type_name(old.detector)} with {backbone["type"]}'
 
-    def text(base_path: str) -> str:
-        lines = (
-            f'{title}; tools/swap_backbone.py wrote this.',
-            assignment('_base_', base_path),
-            assignment('custom_imports', dict(imports=expected['custom_imports']['imports'])),
-            assignment('model', overrides, comments),
-        )
-        return '\n'.join(lines) + '\n'
+    variables = dict(custom_imports=dict(imports=expected['custom_imports']['imports']))
+    variables |= dict(model=overrides)
+    comments = {('model', *keys): comment for keys, comment in comments.items()}
 
-    result = _read_again(text(_base_path(base)), base)
+    def text(path: str) -> str:
+        opening = f'{title}; tools/swap_backbone.py wrote this.'
+        return written(opening, dict(_base_=path, **variables), comments)
+
+    result = read_again(text(base_path(base)), base)
     if result != expected:
         different = [
             key for key in result.keys() | expected if result.get(key) != expected.get(key)
         ]
         raise RuntimeError(f'more than the backbone would change in {base}: {different}')
-    new = measure(_at(result['model'], path), result)
+    new = measure(value_at(result['model'], path), result)
     _check_head_inputs(old, new, neck_input, inputs.get('out_channels'))
     change = Change(base, cfg, old, new, neck_input, inputs, heads, preprocessing)
-    return Swap(text(_base_path(base, Path(folder))), report(change), warnings(change))
-
-
-def _check_name(base: str) -> None:
-    """Raises for a name that MMEngine cannot inherit from."""
-    if '::' in base and not re.match(r'\w*::\w*/', base):
-        raise UserError(
-            f'MMEngine cannot inherit from {base}: behind :: it wants a folder whose name is of '
-            f'letters, digits and underscores; give the path of the file: {find_config(base)}'
-        )
+    return Swap(
+        text(base_path(base, Path(folder))),
+        report(change),
+        warnings(change),
+        variables,
+        comments,
+        expected,
+    )
 
 
 def _checked(backbone: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,13 +197,13 @@ def _changes(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what to write as ``model``, and the whole config that must come of it."""
     expected = copy.deepcopy(cfg)
-    detector = _at(expected['model'], path)
+    detector = value_at(expected['model'], path)
     detector['backbone'] = backbone
-    _at(detector, neck_input.path).update(inputs)
+    value_at(detector, neck_input.path).update(inputs)
     for name, channels in heads.items():
         detector[name]['in_channels'] = list(channels)
     for keys, options in preprocessing.changes.items():
-        _at(expected['model'], keys).update(options)
+        value_at(expected['model'], keys).update(options)
     imports = expected.setdefault('custom_imports', {})
     given = imports.get('imports', [])
     given = [given] if isinstance(given, str) else list(given)
@@ -211,17 +218,7 @@ def _changes(
         (*path, key): part,
         **{(*path, name): dict(in_channels=list(channels)) for name, channels in heads.items()},
     }
-    return _nested(written), expected
-
-
-def _nested(values: Mapping[parts.Keys, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for (*first, last), value in values.items():
-        inner: dict[Any, Any] = tree
-        for key in first:
-            inner = inner.setdefault(key, {})
-        inner[last] = value
-    return tree
+    return nested_dict(written), expected
 
 
 def _comments(
@@ -239,36 +236,6 @@ def _comments(
     return comments
 
 
-def _base_path(base: str, folder: Path | None = None) -> str:
-    """Returns what to write as ``_base_``: from a folder or, without one, from anywhere."""
-    if '::' in base:
-        return base
-    path = find_config(base).resolve()
-    if folder is None:
-        return str(path)
-    relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
-    return relative if relative.startswith('.') else f'./{relative}'
-
-
-def _read_again(text: str, base: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'swapped.py')
-        path.write_text(text)
-        try:
-            return _without_scopes(Config.fromfile(path).to_dict())
-        except Exception as error:
-            raise UserError(f'no config can inherit from {base}: {first_line(error)}') from error
-
-
-def _without_scopes(value: Any) -> Any:
-    """Returns a config without the scopes that MMEngine adds to a base of another package."""
-    if isinstance(value, dict):
-        return {k: _without_scopes(inner) for k, inner in value.items() if k != '_scope_'}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_without_scopes, value))
-    return value
-
-
 def _check_head_inputs(
     old: DetectorSummary, new: DetectorSummary, neck_input: NeckInput, channels: list[int] | None
 ) -> None:
@@ -277,7 +244,7 @@ def _check_head_inputs(
         return
     expected = old.neck_maps._replace(channels=tuple(channels or old.neck_maps.channels))
     if new.neck_maps is None:
-        value = _at(new.detector, neck_input.path)[neck_input.key]
+        value = value_at(new.detector, neck_input.path)[neck_input.key]
         raise UserError(
             f'the {neck_input} does not work with {neck_input.key}={value}: {new.neck_error}'
         )
@@ -286,9 +253,3 @@ def _check_head_inputs(
             f'behind the {neck_input}, the heads expect {expected}, but they would get '
             f'{new.neck_maps}'
         )
-
-
-def _at(tree: Any, path: parts.Keys) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree

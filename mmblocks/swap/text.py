@@ -10,6 +10,39 @@ _WIDTH = 100
 _INDENT = 4
 
 
+class Code(str):
+    """An expression that stands in a config as it is: the name of a variable, say."""
+
+
+def written(
+    title: str,
+    variables: Mapping[str, Any],
+    comments: Mapping[tuple[str | int, ...], str] = {},
+) -> str:
+    r"""Returns the text of a config.
+
+    Args:
+        title: Its first line, a comment.
+        variables: The values by the names of the variables, in the order of the text.
+        comments: Comments to stand above variables or entries of theirs, by the keys that lead
+            there.
+
+    Example:
+        >>> print(written('# Ours.', dict(a=1, b=dict(c=Code('a'))), {('b',): 'Both.'}), end='')
+        # Ours.
+        a = 1
+        # Both.
+        b = dict(c=a)
+    """
+    lines = [title]
+    for name, value in variables.items():
+        if comment := comments.get((name,)):
+            lines.append(f'# {comment}')
+        inner = {keys[1:]: text for keys, text in comments.items() if keys[0] == name and keys[1:]}
+        lines.append(assignment(name, value, inner))
+    return '\n'.join(lines) + '\n'
+
+
 def assignment(name: str, value: Any, comments: Mapping[tuple[str | int, ...], str] = {}) -> str:
     r"""Writes ``name = value``.
 
@@ -56,6 +89,8 @@ def inline(value: Any) -> str:
         >>> inline(dict(type='BN', sizes=[1, 2], place=(0,)))
         "dict(type='BN', sizes=[1, 2], place=(0,))"
     """
+    if isinstance(value, Code):
+        return str(value)
     if not _is_container(value):
         return repr(value)
     opening, closing = _brackets(value)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+_CONVOLUTION = torch.ops.aten.convolution.default
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_IS_TRAINING = 5  # the position of this argument of it
 
-def checkpoint_block(block: Sequence[nn.Module], x: Tensor) -> Tensor:
+
+def checkpoint_block(block: Sequence[nn.Module], x: Tensor, keep_convs: bool = False) -> Tensor:
     """Runs the modules in order, keeping only ``x`` for the backward pass.
 
     Args:
         block: Modules from one tensor to one tensor, recomputed together.
         x: Input of the first module, of any shape that it takes.
+        keep_convs: Whether to keep the outputs of convolutions, too.
 
     Returns:
         The output of the last module.
@@ -32,11 +39,14 @@ def checkpoint_block(block: Sequence[nn.Module], x: Tensor) -> Tensor:
             x = module(x)
         return x
 
-    return checkpoint_call(run, (x,), block)
+    return checkpoint_call(run, (x,), block, keep_convs)
 
 
 def checkpoint_call(
-    function: Callable[..., Tensor], inputs: Sequence[Tensor], modules: Sequence[nn.Module]
+    function: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    modules: Sequence[nn.Module],
+    keep_convs: bool = False,
 ) -> Tensor:
     """Calls a function, keeping only its inputs for the backward pass.
 
@@ -49,6 +59,8 @@ def checkpoint_call(
         function: What to call.
         inputs: Its arguments.
         modules: Modules that hold all that runs in it, hooks and what they run included.
+        keep_convs: Whether to keep the outputs of convolutions, too, which then do not run again;
+            under the compiler they do.
 
     Returns:
         What the function returns.
@@ -65,8 +77,19 @@ def checkpoint_call(
         function,
         *inputs,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _BuffersHeld(modules)),
+        context_fn=lambda: _contexts(modules, keep_convs),
     )
+
+
+def _contexts(
+    modules: Sequence[nn.Module], keep_convs: bool
+) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Returns what the first run is in, and what those in backward are in."""
+    held = _BuffersHeld(modules)
+    if not keep_convs:
+        return nullcontext(), held
+    kept = _ConvsKept()
+    return kept, _ConvsTaken(kept, held)
 
 
 class _BuffersHeld(AbstractContextManager[None]):
@@ -96,3 +119,70 @@ class _BuffersHeld(AbstractContextManager[None]):
     def __exit__(self, *_: object) -> None:
         for module, buffers in self._held:
             module._buffers.update(buffers)
+
+
+class _ConvsKept(TorchDispatchMode):
+    """Keeps the outputs of convolutions, and the statistics that BatchNorms have used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[tuple[Tensor, int]] = []
+        self.statistics: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is _CONVOLUTION:
+            # Its version tells whether what follows has written into it.
+            self.outputs.append((_alias(out), out._version))
+        elif func is _BATCH_NORM:
+            self.statistics.append((out[1].detach(), out[2].detach()))
+        return out
+
+
+class _ConvsTaken(TorchDispatchMode):
+    """Takes what is kept in place of computing it.
+
+    torch's own selective checkpointing allows one backward pass only, and none where an activation
+    has overwritten the output of a convolution, as in squeeze-and-excitations. Such a convolution
+    runs again here.
+    """
+
+    def __init__(self, kept: _ConvsKept, held: _BuffersHeld) -> None:
+        super().__init__()
+        self._kept = kept
+        self._held = held
+
+    def __enter__(self) -> Any:
+        self._held.__enter__()
+        self._outputs = iter(self._kept.outputs)
+        self._statistics = iter(self._kept.statistics)
+        return super().__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)
+        self._held.__exit__(*args)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is _CONVOLUTION:
+            out, version = next(self._outputs)
+            if out._version == version:
+                return out.detach()
+        elif func is _BATCH_NORM:
+            mean, inverse_deviation = next(self._statistics)
+            if args[_IS_TRAINING]:
+                # Where they are known, it is one pass over the map.
+                x, weight, bias = args[:3]
+                out = func(x, weight, bias, mean, inverse_deviation.pow(-2), False, 0.0, 0.0)
+                return out[0], mean.detach(), inverse_deviation.detach()
+        return func(*args, **(kwargs or {}))
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """Returns the tensor without its graph, but with its count of what is written into it."""
+    # Within a dispatch mode detach() would start a count of its own. torch's checkpointing does so.
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.ADInplaceOrView, False):
+        return tensor.detach()

@@ -44,6 +44,9 @@ BY_NAME: dict[str, Accepted | None] = dict(
     spp_kernal_sizes=None,
     start_level=None,
     end_level=None,
+    with_cp=Accepted(
+        lambda value: isinstance(value, bool) or value == 'norm_act', "True, False or 'norm_act'"
+    ),
     # Layers.
     act_cfg=ACTIVATION,
     conv_cfg=CONV,

@@ -40,7 +40,7 @@ DIFFERING = {
     ('EfficientNet', 'frozen_stages'),
     ('DenseNet', 'frozen_stages'),
 }
-README = Path(__file__).parents[2] / 'README.md'
+PAGE = Path(__file__).parents[2] / 'docs' / 'coming_from.md'
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +64,7 @@ def test_these_are_the_nets_that_both_have(theirs):
     assert set(SHARED) == set(mmblocks.list_backbones()) & set(theirs.__all__)
 
 
-def test_where_defaults_differ_the_readme_says_so(theirs):
+def test_where_defaults_differ_the_page_says_so(theirs):
     differing = {
         (name, argument)
         for name in SHARED
@@ -75,8 +75,8 @@ def test_where_defaults_differ_the_readme_says_so(theirs):
         and defaults_of(getattr(mmblocks, name))[argument] not in (default, None)
     }
     assert differing == DIFFERING
-    section = README.read_text().partition('### Coming from mmpretrain')[2].partition('\n## ')[0]
-    rows = [line.split(' | ') for line in section.splitlines() if line.startswith('| mmpretrain')]
+    lines = PAGE.read_text().splitlines()
+    rows = [line.split(' | ') for line in lines if line.startswith('| mmpretrain')]
     last = ''
     said = set()
     for _, nets, argument, *_ in rows:

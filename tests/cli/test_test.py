@@ -39,6 +39,14 @@ def test_the_metrics_are_those_of_training(folder, checkpoint):
     assert (folder / 'work_dirs' / 'tiny').is_dir()
 
 
+def test_the_inference_form_finds_the_same(folder, checkpoint):
+    outcome = tool('test', 'tiny.py', checkpoint, '--fast', folder=folder)
+    assert outcome.code == 0, outcome.out[-2000:]
+    assert 'ToInferenceHook' in outcome.out
+    expected = trained()[1].metrics('val')
+    assert outcome.metrics('test') == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.slow
 def test_two_processes_find_the_same_as_one(folder, checkpoint):
     """Five pictures do not divide by two: one that is tested twice must count once."""

@@ -1,7 +1,6 @@
 """What is wrong with a config is said in one line that names it, before a training is lost."""
 
 import pytest
-from mmengine.config import Config
 
 from tests.engine.tiny_run import tool, write_workspace
 
@@ -176,12 +175,6 @@ def workspace(tmp_path_factory):
     folder = write_workspace(tmp_path_factory.mktemp('wrong') / 'workspace')
     (folder / 'ours.py').write_text(OURS)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _plain_config_in_the_log(monkeypatch):
-    """MMEngine formats the config for its log with yapf, which takes most of the time."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
 
 
 def said(outcome):

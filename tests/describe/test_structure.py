@@ -1,21 +1,22 @@
 """The structure of a net is drawn as it is, with what is stitched into it."""
 
-import subprocess
-import sys
+import functools
 from pathlib import Path
 
 import pytest
 
 from mmblocks import list_backbones
+from mmblocks.cli.describe import main
 from mmblocks.describe.structure import structure
 from tests.backbones.nets import NETS
 
 ROOT = Path(__file__).parents[2]
 
 
-def show(*args):
-    command = [sys.executable, 'tools/describe_backbones.py', '--show', *args]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def show(run_command):
+    """Runs the tool in this process; gives its exit code and what it printed."""
+    return functools.partial(run_command, main, 'describe_backbones.py', '--show')
 
 
 @pytest.mark.parametrize('net', NETS, ids=str)
@@ -60,14 +61,15 @@ def test_deformable_convolutions_are_drawn():
     assert text.count('ModulatedDeformConv2dPack of dcn -> 512x2x2') == 2
 
 
-def test_the_tool_shows_a_config_s_backbone():
-    result = show('configs/digits/retinanet_r18_fpn_digits.py', '--image-size', '160')
-    assert result.returncode == 0, result.stderr
-    assert 'output 1, stride 8: layer2 -> 128x20x20' in result.stdout
+def test_the_tool_shows_a_config_s_backbone(show):
+    config = ROOT / 'configs' / 'digits' / 'retinanet_r18_fpn_digits.py'
+    code, out, err = show(config, '--image-size', '160')
+    assert code == 0, err
+    assert 'output 1, stride 8: layer2 -> 128x20x20' in out
 
 
-def test_the_tool_says_what_is_wrong():
-    result = show('ResNett')
-    assert result.returncode == 2
-    assert f'--show ResNett: mmblocks has {list_backbones()[0]}, ' in result.stderr
-    assert result.stderr.count('\n') == 1
+def test_the_tool_says_what_is_wrong(show):
+    code, _, err = show('ResNett')
+    assert code == 2
+    assert f'--show ResNett: mmblocks has {list_backbones()[0]}, ' in err
+    assert err.count('\n') == 1

@@ -1,19 +1,16 @@
-"""The tables of backbones in the README are those that the code gives."""
-
-from pathlib import Path
+"""The tables of backbones in the README and in the documentation are those that the code gives."""
 
 import pytest
 
 import mmblocks
-from mmblocks.describe.table import VARIANTS, backbones_table, weights_table
+from mmblocks.describe.pages import ROOT, TABLES
+from mmblocks.describe.table import VARIANTS
 
-README = Path(__file__).parents[2] / 'README.md'
 
-
-@pytest.mark.parametrize('table', [backbones_table, weights_table])
-def test_the_readme_has_the_table_of_the_code(table):
-    assert table() in README.read_text(), (
-        'run `.venv/bin/python tools/describe_backbones.py --write-readme`'
+@pytest.mark.parametrize('table', TABLES, ids=lambda table: table.name)
+def test_the_page_has_the_table_of_the_code(table):
+    assert table.make() in (ROOT / table.page).read_text(), (
+        'run `.venv/bin/python tools/describe_backbones.py --write-docs`'
     )
 
 

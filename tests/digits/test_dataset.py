@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmblocks.cli.make_digits import main
 from mmblocks.digits import DigitsSettings, make_digits
 from mmblocks.digits.handwriting import load_handwriting, split_samples
 from mmblocks.digits.scenes import (
@@ -308,8 +309,8 @@ class TestCommandLine:
         expected = make_digits(tmp_path / 'expected', DigitsSettings(3, 2, (0, 1), seed=5))
         assert files(tmp_path / 'digits') == files(expected)
 
-    def test_errors_are_one_line(self, tmp_path):
-        done = self.call(tmp_path / 'digits', '--digits', 12)
-        assert done.returncode != 0
-        assert len(done.stderr.splitlines()) == 1
-        assert 'digits must be' in done.stderr
+    def test_errors_are_one_line(self, tmp_path, run_command):
+        code, _, err = run_command(main, 'make_digits.py', tmp_path / 'digits', '--digits', 12)
+        assert code != 0
+        assert len(err.splitlines()) == 1
+        assert 'digits must be' in err

@@ -3,9 +3,7 @@
 import contextlib
 import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from mmblocks.digits import DigitsSettings, make_digits
 from mmblocks.digits.history import read_history
 from mmblocks.digits.progress import ProgressHook
 from mmblocks.digits.training import epochs_done
+from tests.engine.tiny_run import tool
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +36,21 @@ def options(data, epochs):
         *('val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False'),
         *('test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False'),
         *('model.backbone.widen_factor=0.5', 'model.neck.in_channels=20,56,80'),
-        'model.test_cfg.score_thr=0.0',
+        *(
+            'model.test_cfg.score_thr=0.0',
+            'model.test_cfg.nms_pre=50',
+            'model.test_cfg.max_per_img=20',
+        ),
         f'train_cfg.max_epochs={epochs}',
         'train_cfg.val_interval=1',
         'default_hooks.logger.interval=1',
     ]
 
 
-def call(tool, *args):
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, f'tools/{tool}.py', *map(str, args)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def call(name, *args):
+    outcome = tool(name, *args, folder=ROOT)
+    assert outcome.code == 0, outcome.out
+    return outcome.out
 
 
 @pytest.fixture(scope='module')

@@ -1,8 +1,5 @@
 """The stitching example, small, from its command line."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,29 +7,24 @@ import pytest
 from mmblocks.digits.comparison import Result, Step, choose
 from mmblocks.digits.stitch import RUNS, rows
 from mmblocks.engine import load_config
+from tests.engine.tiny_run import tool
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_it_trains_a_stitched_net_and_the_plain_one_and_prints_the_table(tmp_path):
+def test_it_trains_a_stitched_net_and_the_plain_one_and_prints_the_table(tmp_path, monkeypatch):
     options = ['--only', 'stitch_eca_shufflenetv2', '--train-scenes=16', '--val-scenes=4']
     options += ['--timed-steps=1']
-    result = subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / 'stitch.py'), *options, '--epochs=1'],
-        cwd=tmp_path,
-        env=dict(os.environ, COLUMNS='160', OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.setenv('COLUMNS', '160')
+    outcome = tool('stitch', *options, '--epochs=1', folder=tmp_path)
+    said = outcome.out
     # So short a training may detect nothing at all, which the tool has to say.
-    said = result.stdout + result.stderr
-    assert result.returncode == 0 or 'detected nothing' in said, said[-3000:]
+    assert outcome.code == 0 or 'detected nothing' in said, said[-3000:]
     assert 'epoch  1 of 1   loss' in said
     folder = tmp_path / 'work_dirs' / 'stitch'
     assert (folder / 'retinanet_shufflenetv2_fpn_digits' / 'last_checkpoint').exists()
-    if result.returncode == 0:
+    if outcome.code == 0:
         assert (folder / 'table.md').read_text().count('\n') == 4
 
 

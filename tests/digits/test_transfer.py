@@ -1,36 +1,24 @@
 """The transfer example, small, from its command line."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from rich.console import Console
 
 from mmblocks.digits.comparison import Result, Step, choose, write_table
 from mmblocks.digits.transfer import RUNS, rows
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'transfer.py'
+from tests.engine.tiny_run import tool
 
 
 @pytest.mark.slow
-def test_it_trains_runs_and_prints_the_table(tmp_path):
+def test_it_trains_runs_and_prints_the_table(tmp_path, monkeypatch):
     options = ['--source-scenes=16', '--target-scenes=8', '--val-scenes=4', '--epochs=1']
     options += ['--timed-steps=1', '--only', 'scratch', 'frozen_9']
     runs = choose(RUNS, ['scratch', 'frozen_9'])
     assert [run.name for run in runs] == ['scratch', 'frozen_none', 'frozen_9']
-    result = subprocess.run(
-        [sys.executable, str(TOOL), *options],
-        cwd=tmp_path,
-        env=dict(os.environ, COLUMNS='160', OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.setenv('COLUMNS', '160')
+    outcome = tool('transfer', *options, folder=tmp_path)
+    said = outcome.out
     # So short a training may detect nothing at all, which the tool has to say.
-    said = result.stdout + result.stderr
-    assert result.returncode == 0 or 'detected nothing' in said, said[-3000:]
+    assert outcome.code == 0 or 'detected nothing' in said, said[-3000:]
     assert said.count('epoch  1 of 1   loss') == 1 + len(runs)
     for run in runs:
         assert run.title in said

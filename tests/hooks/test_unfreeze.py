@@ -61,9 +61,9 @@ def test_iterations_can_be_counted_instead(tmp_path):
 
 
 def test_two_processes_unfreeze_and_freeze_together_and_stay_equal(tmp_path):
-    # The README's own schedule, and beyond it back to frozen.
-    readme = (Path(__file__).parents[2] / 'README.md').read_text()
-    schedule = ast.literal_eval(re.search(r"'UnfreezeHook', schedule=(\{.*?\})", readme)[1])
+    # The documentation's own schedule, and beyond it back to frozen.
+    page = (Path(__file__).parents[2] / 'docs' / 'freeze.md').read_text()
+    schedule = ast.literal_eval(re.search(r"'UnfreezeHook', schedule=(\{.*?\})", page)[1])
     assert schedule == {0: 4, 3: 2, 6: -1}
     schedule[7] = 3
     script = Path(__file__).with_name('unfreeze_run.py')

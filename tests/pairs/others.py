@@ -24,6 +24,7 @@ from tests.peers import module_outputs
 DENSE = dict(type='DenseNet', arch='121', out_indices=FOUR)
 TINY_DENSE = dict(growth_rate=8, depths=(2, 3, 2, 2), init_channels=16)
 TINY_OF_TORCHVISION = dict(growth_rate=8, block_config=(2, 3, 2, 2), num_init_features=16)
+LARGER = (65, 83)  # in training, norms need maps of more than a pixel
 DENSE_BLOCKS = r'features\.denseblock[1-3]|features\.norm5'
 
 
@@ -39,7 +40,7 @@ add(cfg, 'torchvision', 'densenet121', options=CLASSES, outputs=lambda model, x:
 for memory_efficient in (False, True):
     for with_cp in (False, True):
         cfg = dict(DENSE, arch=TINY_DENSE, memory_efficient=memory_efficient, with_cp=with_cp)
-        fields = dict(outputs=activated_last, gradients=True)
+        fields = dict(outputs=activated_last, size=LARGER, gradients=True)
         add(cfg, 'torchvision', 'DenseNet', options=TINY_OF_TORCHVISION, **fields)
 add(DENSE, 'timm', 'densenet121', outputs=DENSE_BLOCKS)
 options = dict(features_only=True)
@@ -49,7 +50,7 @@ add(DENSE | CLASSES, 'timm', 'densenet121', options=CLASSES, outputs=DENSE_BLOCK
 add(dict(type='DenseNet', arch='121'), 'mmpretrain', 'DenseNet', options=dict(arch='121'))
 for factor in (0.3, 1.0):
     cfg = dict(type='DenseNet', arch=TINY_DENSE, bn_size=2, compression_factor=factor)
-    add_openmmlab(dict(cfg, in_channels=3), 'mmpretrain', gradients=True)
+    add_openmmlab(dict(cfg, in_channels=3), 'mmpretrain', size=LARGER, gradients=True)
 for arch in ('121', '161', '169', '201'):
     whole = dict(type='DenseNet', arch=arch, num_classes=1000)
     add_shapes(whole, 'torchvision', f'densenet{arch}')

@@ -69,13 +69,11 @@ for net, depths in (
     for depth in depths:
         with_gradients = depth == 50 and net in ('ResNetV1c', 'SEResNet')
         cfg = dict(type=net, depth=depth, out_indices=FOUR, norm_eval=False)
-        size = (33, 49) if with_gradients else (65, 83)
-        add_openmmlab(cfg, 'mmpretrain', size=size, gradients=with_gradients)
+        add_openmmlab(cfg, 'mmpretrain', gradients=with_gradients)
 for depth in (50, 101, 152):
     cfg = dict(type='ResNeXt', depth=depth, groups=32, base_width=4, norm_eval=False)
     options = dict(depth=depth, groups=32, width_per_group=4, out_indices=FOUR)
-    fields = dict(size=(33, 49), gradients=True) if depth == 50 else {}
-    add(cfg, 'mmpretrain', 'ResNeXt', options=options, **fields)
+    add(cfg, 'mmpretrain', 'ResNeXt', options=options, gradients=depth == 50)
 
 for depth in (18, 34, 50, 101, 152):
     cfg = dict(type='ResNet', depth=depth, norm_eval=False)

@@ -36,6 +36,9 @@ LAYERS = r'layer[1-4]'
 
 def add(cfg: dict[str, Any], library: str, name: Any, **fields: Any) -> None:
     """Adds a pair to the table."""
+    if cfg.keys() & {'output_stride', 'dilations', 'dcn'}:
+        # On smaller maps their outer taps would meet nothing but padding.
+        fields.setdefault('size', (65, 83))
     PAIRS.append(Pair(cfg, library, name, **fields))
 
 

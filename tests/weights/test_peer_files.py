@@ -13,7 +13,7 @@ from mmblocks.describe.table import NECK_PEERS, VARIANTS
 from tests.detecting import build_detector
 from tests.pairs import one_of_each
 from tests.parity import assert_same_maps, randomise
-from tests.peers import build_random_peer, peer_outputs
+from tests.peers import build_random_peer, peer_outputs, undrawn
 
 
 def save_shuffled(model, path):
@@ -60,7 +60,8 @@ def test_a_peers_file_gives_the_peers_outputs_in_a_detector(pair, peer, mmdet_mo
     path = tmp_path / ('net.safetensors' if pair.library == 'timm' else 'net.pth')
     save_shuffled(theirs, path)
     cfg = dict(pair.cfg, init_cfg=dict(type='Pretrained', checkpoint=str(path), min_match=1))
-    detector = build_detector(detector_cfg(cfg), mmdet_models)
+    with undrawn():
+        detector = build_detector(detector_cfg(cfg), mmdet_models)
     detector.init_weights()
     size = (32, 32) if cfg['type'] == 'LeNet5' else (64, 64)
     x = torch.rand(1, pair.channels, *size)

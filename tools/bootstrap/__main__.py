@@ -34,10 +34,12 @@ STEPS = {  # what it installs, the files that it depends on, and pip's arguments
         '--no-deps --no-build-isolation -e .',
     ),
     'tests': ('what the tests need', 'tests.txt', '--no-deps -r {0}'),
+    'docs': ('what builds the documentation', 'docs.txt', '--no-deps -r {0}'),
     'peers': ('libraries to compare with, in .peers', 'peers.txt', '--no-deps -t .peers -r {0}'),
 }
 DEMO = ['venv', 'torch', 'runtime', 'package']
-GOALS = {'lint': ['venv', 'ruff'], 'demo': DEMO, 'test': [*DEMO, 'tests', 'peers']}
+TEST = [*DEMO, 'tests', 'peers']
+GOALS = {'lint': ['venv', 'ruff'], 'demo': DEMO, 'docs': [*DEMO, 'docs'], 'test': TEST}
 REMEDIES = {  # by a sign in the last lines of what failed
     'No space left on device': 'the disk is full; make room',
     r'onnection|name resolution|unreachable|[Tt]imed? ?out|ProxyError|SSLError': (

@@ -1,0 +1,1 @@
+"""What runs exported detectors elsewhere: files to copy, without mmblocks, mmdet or PyTorch."""

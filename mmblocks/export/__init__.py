@@ -1,0 +1,1 @@
+"""From a detector of mmdet to one file that runs without PyTorch."""
