@@ -64,7 +64,7 @@ def _head(results: list[Result]) -> str:
     ours = [result for result in results if _is_ours(result)]
     said = 'What fails here fails on the compiled ops, too.'
     if ours:
-        said = f'{len(ours)} of the others run on the compiled ops.'
+        said = f'{len(ours)} of the others get further on the compiled ops.'
     return _HEAD.format(
         mmdet=version('mmdet'),
         mmcv=version('mmcv-lite'),

@@ -21,7 +21,7 @@ from benchmarks.zoo.cut import cut
 from benchmarks.zoo.step import Outcome, describe, try_model
 
 # Seconds for one model.
-LIMIT = 120
+LIMIT = 600
 
 
 class Result(NamedTuple):

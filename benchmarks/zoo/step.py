@@ -13,6 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from benchmarks.zoo.configs import ROOT
@@ -62,8 +63,9 @@ def build(model: ConfigType) -> nn.Module:
     Args:
         model: Its config.
     """
-    built = MODELS.build(model)
-    built.init_weights()
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        built = MODELS.build(model)
+        built.init_weights()
     return revert_sync_batchnorm(built)
 
 
