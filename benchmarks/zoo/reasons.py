@@ -26,11 +26,6 @@ NEEDS = {
 
 # A pattern of the first error, and the reason.
 _REASONS = (
-    (
-        r'must match .*mmblocks/ops/ext_convolutions',
-        'DyHead convolves a map with the offsets of a larger one. The compiled op reads them on in '
-        'memory as if they had the size of the output; the PyTorch form refuses them.',
-    ),
     (r'FileNotFoundError', 'It inherits from a file that is not in the wheel.'),
     (r'Please install Detectron2', 'It wraps a model of Detectron2, of which there are no wheels.'),
     (

@@ -90,6 +90,7 @@ def modulated_deform_conv_forward(
 ) -> None:
     """See :func:`mmblocks.ops.deform_conv.deform_conv`."""
     settings = _second_version(options)
+    offset, mask = (_as_mmcv_reads(values, output) for values in (offset, mask))
     output.copy_(deform_conv(input, offset, mask, weight, bias if with_bias else None, **settings))
 
 
@@ -113,7 +114,12 @@ def modulated_deform_conv_backward(
     """Adds the gradients for everything."""
     add_gradients(
         lambda x, by, mask, weight: deform_conv(
-            x, by, mask, weight, None, **_second_version(options)
+            x,
+            _as_mmcv_reads(by, grad_output),
+            _as_mmcv_reads(mask, grad_output),
+            weight,
+            None,
+            **_second_version(options),
         ),
         [(input, grad_input), (offset, grad_offset), (mask, grad_mask), (weight, grad_weight)],
         grad_output,
@@ -207,6 +213,19 @@ def masked_col2im_forward(
 ) -> None:
     """See :func:`mmblocks.ops.masked_conv.scatter_columns`."""
     scatter_columns(col, mask_h_idx, mask_w_idx, im)
+
+
+def _as_mmcv_reads(values: Tensor, output: Tensor) -> Tensor:
+    """Returns offsets or masks in the output's size.
+
+    mmcv's kernels take it for granted and read on in memory. DyHead gives those of a larger map,
+    and its published weights are trained so.
+    """
+    size = output.shape[-2:]
+    if values.shape[-2:] == size:
+        return values
+    read = values.shape[1] * size.numel()
+    return values.flatten(1)[:, :read].reshape(*values.shape[:2], *size)
 
 
 def _first_version(options: dict[str, int]) -> dict[str, Any]:

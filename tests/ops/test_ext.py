@@ -48,6 +48,20 @@ def test_deformable_convolutions_are_the_compiled_ops(
     assert_close(run(on_forms), expected, rtol=1e-4, atol=1e-3)
 
 
+def test_offsets_of_a_larger_map_are_read_as_the_compiled_op_reads_them(compiled, on_forms):
+    # DyHead convolves a map with the offsets of a finer one.
+    inputs = [rand(2, 4, 5, 7), rand(2, 36, 10, 14) * 4 - 2, rand(2, 18, 10, 14), rand(6, 4, 3, 3)]
+    inputs = [value.requires_grad_() for value in inputs]
+
+    def run(ops):
+        out = ops.modulated_deform_conv2d(*inputs, None, 1, 1, 1, 1, 2)
+        return out, gradients(out, *inputs)
+
+    with compiled() as ops:
+        expected = run(ops)
+    assert_close(run(on_forms), expected)
+
+
 def test_regions_are_pooled_to_their_largest_pixel(on_forms):
     maps, rois = rand(2, 3, 9, 12).requires_grad_(), regions()
     rois[0, 3:] = rois[0, 1:3] - 9  # turned inside out, so nothing is there to be pooled
