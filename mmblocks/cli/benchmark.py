@@ -6,6 +6,8 @@ import argparse
 import logging
 import platform
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,9 +77,7 @@ def main() -> None:
     all_modes = CUDA_MODES if args.device == 'cuda' else CPU_MODES
     modes = [mode for mode in all_modes if mode.name in args.modes]
     settings = Settings(modes, args.rounds, args.device, args.forms)
-    logging.disable(logging.INFO)  # libraries that say what they do
-    with peers_importable(args.peers), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with peers_importable(args.peers), _quiet():
         modules, errors = import_libraries()
         for library, error in errors.items():
             warn(f'{library} is left out: {error}')
@@ -141,3 +141,15 @@ def _about(args: argparse.Namespace) -> dict[str, Any]:
     else:
         device = f'{platform.machine()} CPU, {args.threads} thread' + 's' * (args.threads > 1)
     return dict(device=device, torch=torch.__version__, rounds=args.rounds)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps libraries from saying what they do."""
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

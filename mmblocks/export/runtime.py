@@ -93,6 +93,7 @@ def detections(outputs: Sequence[NDArray[Any]]) -> list[Detections]:
         outputs: ``dets``, (N, K, 5), and ``labels``, (N, K).
 
     Example:
+        >>> import numpy as np
         >>> dets = np.array([[[1, 2, 3, 4, 0.5], [0, 0, 0, 0, 0]]])
         >>> detections([dets, np.array([[7, -1]])])[0].labels
         array([7])

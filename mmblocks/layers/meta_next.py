@@ -91,7 +91,7 @@ class MetaNeXtBlock(BaseModule):
         out = self.mlp(self.norm(self.token_mixer(x)))
         if self.gamma is None:
             return x + self.drop_path(out)
-        out = self.drop_path(out * self.gamma.view(-1, 1, 1))
+        out = self.drop_path(out * self.gamma[:, None, None])
         # The product is a tensor of its own that nothing else reads.
         out += x
         return out

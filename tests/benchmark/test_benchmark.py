@@ -20,6 +20,14 @@ from tests.peers import meta_device
 BY_TITLE = {net.title: net for net in NETS}
 
 
+@pytest.fixture(autouse=True)
+def _settings_of_torch():
+    """The command runs in a process of its own, and leaves torch as it has set it."""
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope='module')
 def modules(peer, mmdet_models):
     found, errors = import_libraries()

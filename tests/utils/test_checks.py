@@ -128,6 +128,7 @@ WRONG_BY_NAME = dict(
     kernel_sizes=(0, 'a', None, [2], [1.5], [True], {}),
     spp_kernal_sizes=(0, 'a', None, [2], [1.5], [True], {}),
     pretrained=(0, True, [], {}),
+    with_cp=(0, 1, None, 'yes', 'norm', [], 1.0, {}),
 )
 # A padding of 0 is none, as is a layer scale or a squeeze-and-excitation of 0.
 MAY_BE_ZERO = {'padding', 'layer_scale_init_value', ('GhostBottleneck', 'se_ratio'), 'beta'}
