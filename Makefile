@@ -7,6 +7,8 @@
 
 BIN := .venv/bin
 SETUP := @sh tools/bootstrap/run.sh
+# Dozens of processes would compile the package anew where nothing may be kept.
+PYC := PYTHONDONTWRITEBYTECODE=
 
 help:  ## print this list
 	@sed -n 's/^\([a-z]*\): *## */  make \1\t/p' Makefile
@@ -32,7 +34,7 @@ test:  ## lint, then run all tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
+	$(PYC) $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 peers:  ## compile mmcv's ops for make test to compare with; without them it skips that
 	$(SETUP) test

@@ -144,8 +144,9 @@ def test_an_environment_with_the_extra_lite_trains_the_digits(environment, metad
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    mmblocks('make_digits', '--train-scenes', '16', '--val-scenes', '6')
+    mmblocks('make_digits', '--train-scenes', '4', '--val-scenes', '2')
     options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'model.test_cfg.score_thr=0']
+    options += ['model.test_cfg.nms_pre=50']
     printed = mmblocks(
         'train', f'mmblocks::{DEMO}', '--work-dir', 'work', '--cfg-options', *options
     )

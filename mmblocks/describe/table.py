@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -64,18 +65,16 @@ def _cost(backbone: BaseBackbone, image_size: int) -> Cost:
     return Cost(sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2)
 
 
-def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Returns the table of backbones.
+@functools.cache
+def _nets() -> tuple[tuple[Variant, BaseBackbone], ...]:
+    """Builds all variants, which the tables look at one after the other, on the meta device."""
+    return tuple((variant, build_on_meta(variant.cfg)) for variant in VARIANTS)
 
-    Args:
-        variants: The rows.
 
-    Returns:
-        The table in Markdown, one line per variant.
-    """
+def backbones_table() -> str:
+    """Returns the table of backbones in Markdown, one line per variant."""
     rows = [('net', 'config', 'parameters', 'MACs', 'channels', 'strides', 'weights of')]
-    for title, cfg, libraries, image_size in variants:
-        backbone = build_on_meta(cfg)
+    for (title, cfg, libraries, image_size), backbone in _nets():
         parameters, macs = _cost(backbone, image_size)
         options = ', '.join(f'{k}={v!r}' for k, v in cfg.items() if k != 'type')
         row = (
@@ -91,34 +90,26 @@ def backbones_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     return markdown_table(rows, 'llrrlll')
 
 
-def families_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
-    """Returns the table of backbones with one line per class.
-
-    Args:
-        variants: The rows of the table of backbones.
-
-    Returns:
-        The table in Markdown: how large the nets of a class are, and whose weights they load.
-    """
-    families: dict[str, list[Variant]] = {}
-    for variant in variants:
-        families.setdefault(variant.cfg['type'], []).append(variant)
+def families_table() -> str:
+    """Returns a table in Markdown: how large the nets of a class are, and whose weights load."""
+    families: dict[str, list[tuple[Variant, BaseBackbone]]] = {}
+    for variant, net in _nets():
+        families.setdefault(variant.cfg['type'], []).append((variant, net))
     rows = [('net', 'parameters', 'strides', 'weights of')]
-    for name, members in families.items():
-        nets = [build_on_meta(variant.cfg) for variant in members]
+    for title, members in families.items():
+        nets = [net for _, net in members]
         counts = sorted(sum(p.numel() for p in net.parameters()) / 1e6 for net in nets)
         sizes = dict.fromkeys(f'{count:.1f}' for count in (counts[0], counts[-1]))
         strides = sorted({stride for net in nets for stride in net.out_strides})
-        libraries = dict.fromkeys(library for variant in members for library in variant.libraries)
-        rows.append((name, f'{" to ".join(sizes)} M', joined(strides), joined(libraries)))
+        libraries = dict.fromkeys(
+            library for variant, _ in members for library in variant.libraries
+        )
+        rows.append((title, f'{" to ".join(sizes)} M', joined(strides), joined(libraries)))
     return markdown_table(rows, 'lrll')
 
 
-def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
+def weights_table() -> str:
     """Returns the table of whose weights each net loads.
-
-    Args:
-        variants: The rows of the table of backbones.
 
     Returns:
         The table in Markdown, one line per class of backbone and neck; below it the arguments
@@ -126,10 +117,10 @@ def weights_table(variants: tuple[Variant, ...] = VARIANTS) -> str:
     """
     peers = {name: set(libraries) for name, libraries in NECK_PEERS.items()}
     needs: dict[str, None] = {}
-    for variant in variants:
+    for variant, net in _nets():
         name = variant.cfg['type']
         peers.setdefault(name, set()).update(variant.libraries)
-        for row, arguments in unmet_needs(build_on_meta(variant.cfg)):
+        for row, arguments in unmet_needs(net):
             needs[f'- {name} with the weights of {row.whose}: `{arguments}`'] = None
     rows: list[tuple[str, ...]] = [('net', *LIBRARIES)]
     for name in sorted(peers, key=str.lower):

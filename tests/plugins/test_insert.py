@@ -36,7 +36,8 @@ def everywhere(positions, init='identity'):
     ]
 
 
-def image(net, size=64):
+def image(net):
+    size = 64 if net.shrinks > 1 else 32
     return torch.rand(2, net.in_channels, size, size + 32)
 
 
